@@ -1,0 +1,15 @@
+"""The only place that reads a clock."""
+
+from __future__ import annotations
+
+import time
+
+
+def monotonic_s() -> float:
+    """Return monotonic seconds: for durations and deadlines, never across processes."""
+    return time.monotonic()
+
+
+def wall_s() -> float:
+    """Return seconds since the epoch: for a person to read in a log, never for arithmetic."""
+    return time.time()

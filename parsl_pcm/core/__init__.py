@@ -1,0 +1,18 @@
+"""The scheduler: it decides, it never does. Events in, actions out.
+
+Read it in this order:
+
+1. ``events.py``      what can happen (a task was submitted, a host died, time passed)
+2. ``actions.py``     what can be decided (start a host, send a piece, deliver a range)
+3. ``transitions.py`` which state may follow which: tables
+4. ``records.py``     what is known: tasks, pieces, leases, contexts, hosts, managers
+   (``backlog.py``, ``loads.py``, ``capacity.py`` and ``timers.py`` keep each step cheap, however
+   many tasks and managers there are)
+5. ``cluster.py``     the ways to change that, and ``check.py``: what must hold in between
+6. ``policy.py``      what is best: when one more host pays, how far to prefetch
+7. ``dispatch.py``    which piece goes to which host, which hosts start and end
+8. ``scheduler.py``   ``handle(event, now) -> actions``: the only way in and out
+
+Nothing here opens a socket or a file, reads a clock, logs, or draws a random number. The
+interchange drives it with real messages; a replay of its event log reproduces its actions.
+"""

@@ -1,0 +1,109 @@
+"""What can be decided: the outputs of the scheduler, for its driver to carry out in order."""
+
+from __future__ import annotations
+
+import enum
+
+from msgspec import Struct
+
+from parsl_pcm.types import ContextKey, DeviceId, HostId, LeaseId, ManagerId, TaskId
+
+
+class BaseAction(Struct, frozen=True, kw_only=True, tag=True):
+    """Base of all actions."""
+
+
+class StartHost(BaseAction, frozen=True, kw_only=True, tag=True):
+    """Start a process on this node that builds and keeps this context."""
+
+    manager_id: ManagerId
+    host_id: HostId
+    context_key: ContextKey
+    device_ids: tuple[DeviceId, ...]
+
+
+class StopHost(BaseAction, frozen=True, kw_only=True, tag=True):
+    """End a host (eviction). Its memory counts as taken until HostExited."""
+
+    manager_id: ManagerId
+    host_id: HostId
+
+
+class SendPiece(BaseAction, frozen=True, kw_only=True, tag=True):
+    """Send a piece to a host. Its lease is already recorded."""
+
+    manager_id: ManagerId
+    host_id: HostId
+    lease_id: LeaseId
+    task_id: TaskId
+    start: int
+    stop: int
+
+
+class RevokeLease(BaseAction, frozen=True, kw_only=True, tag=True):
+    """Ask a host for a piece back unless it has started."""
+
+    manager_id: ManagerId
+    host_id: HostId
+    lease_id: LeaseId
+
+
+class DeliverRange(BaseAction, frozen=True, kw_only=True, tag=True):
+    """Give the results that came with the present event to the user: the only delivery of them."""
+
+    task_id: TaskId
+    start: int
+    stop: int
+
+
+class DeliverException(BaseAction, frozen=True, kw_only=True, tag=True):
+    """Give the user's exception that came with the present event to the user; the task is over."""
+
+    task_id: TaskId
+
+
+class FailureReason(enum.Enum):
+    """Why the scheduler gives a task up."""
+
+    SETUP_FAILED = "setup_failed"
+    """Its context could not be built."""
+    KILLS_HOST = "kills_host"
+    """It killed its host on each of its attempts."""
+    DOES_NOT_FIT = "does_not_fit"
+    """Its context needs more than any connected node has."""
+
+
+class FailTask(BaseAction, frozen=True, kw_only=True, tag=True):
+    """Tell the user that this task has no result, and why; the task is over."""
+
+    task_id: TaskId
+    reason: FailureReason
+    message: str
+    remote_traceback: str = ""
+    log_tail: str = ""
+
+
+class ForgetTask(BaseAction, frozen=True, kw_only=True, tag=True):
+    """Drop the payload of a task: no piece of it will be sent again."""
+
+    task_id: TaskId
+
+
+class DismissManager(BaseAction, frozen=True, kw_only=True, tag=True):
+    """Tell a manager to end: it drained, or was silent for too long."""
+
+    manager_id: ManagerId
+    reason: str
+
+
+Action = (
+    StartHost
+    | StopHost
+    | SendPiece
+    | RevokeLease
+    | DeliverRange
+    | DeliverException
+    | FailTask
+    | ForgetTask
+    | DismissManager
+)

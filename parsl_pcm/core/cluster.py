@@ -1,0 +1,210 @@
+"""The state of a run: every record, and the few ways to change them that keep them consistent.
+
+Nothing is decided here. The scheduler decides and calls these; ``check.py`` says what must hold
+between any two of its steps.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from parsl_pcm.core.capacity import Capacity, Place, fit, whole_room
+from parsl_pcm.core.records import (
+    ContextRecord,
+    HostRecord,
+    LeaseRecord,
+    ManagerRecord,
+    PieceRecord,
+    TaskRecord,
+)
+from parsl_pcm.core.transitions import (
+    HOST_TRANSITIONS,
+    MANAGER_TRANSITIONS,
+    TASK_TRANSITIONS,
+    HostState,
+    ManagerState,
+    TaskState,
+    step,
+)
+from parsl_pcm.types import ContextKey, HostId, LeaseId, ManagerId, TaskId
+
+
+class Cluster:
+    """All records of a run."""
+
+    def __init__(self) -> None:
+        self.contexts: dict[ContextKey, ContextRecord] = {}
+        self.tasks: dict[TaskId, TaskRecord] = {}
+        """Open tasks."""
+        self.leases: dict[LeaseId, LeaseRecord] = {}
+        self.hosts: dict[HostId, HostRecord] = {}
+        self.managers: dict[ManagerId, ManagerRecord] = {}
+        self.capacity = Capacity()
+        self.idle: OrderedDict[HostId, HostRecord] = OrderedDict()
+        """Ready hosts without a lease, the longest idle first."""
+        self._last_host_id = 0
+        self._last_lease_id = 0
+
+    # --- tasks and pieces ---------------------------------------------------------------------
+
+    def open_task(self, task: TaskRecord, now: float) -> None:
+        """Take a task in, all of its items waiting."""
+        self.tasks[task.task_id] = task
+        self.enqueue(PieceRecord(task, 0, task.num_items), now)
+
+    def close_task(self, task: TaskRecord, state: TaskState) -> None:
+        """End a task; what waits of it is dropped, its leases stay until they are released."""
+        task.state = step(TASK_TRANSITIONS, task.state, state)
+        del self.tasks[task.task_id]
+        task.context.backlog.forget(task)
+        task.context.suspects.forget(task)
+
+    def enqueue(self, piece: PieceRecord, now: float) -> None:
+        """Let a piece wait at its place, if anybody still wants it."""
+        if not piece.task.is_open:
+            return
+        context = piece.task.context
+        if context.num_waiting == 0:
+            context.last_leased = now
+        (context.suspects if piece.is_suspect else context.backlog).push(piece)
+
+    # --- leases -------------------------------------------------------------------------------
+
+    def lease(self, piece: PieceRecord, host: HostRecord, now: float) -> LeaseRecord:
+        """Record a host's claim on a piece."""
+        self._last_lease_id += 1
+        lease = LeaseRecord(LeaseId(self._last_lease_id), piece, host)
+        self.leases[lease.lease_id] = lease
+        host.leases[lease.lease_id] = lease
+        piece.task.leases[lease.lease_id] = lease
+        host.manager.num_leases += 1
+        host.context.last_leased = now
+        host.is_exclusive = piece.is_suspect
+        self.offer(host, now)
+        return lease
+
+    def release(self, lease: LeaseRecord, now: float) -> None:
+        """End a host's claim on a piece."""
+        host = lease.host
+        del self.leases[lease.lease_id]
+        del host.leases[lease.lease_id]
+        del lease.piece.task.leases[lease.lease_id]
+        host.is_exclusive = False
+        host.manager.num_leases -= 1
+        host.manager.idle_since = now
+        self.offer(host, now)
+
+    # --- hosts --------------------------------------------------------------------------------
+
+    def add_host(self, context: ContextRecord, place: Place) -> HostRecord:
+        """Record a host that is about to be started."""
+        self._last_host_id += 1
+        host = HostRecord(HostId(self._last_host_id), context, *place)
+        self.hosts[host.host_id] = host
+        context.hosts[host.host_id] = host
+        host.manager.hosts[host.host_id] = host
+        context.num_starting += 1
+        self.capacity.occupy(host)
+        return host
+
+    def host_ready(self, host: HostRecord, now: float) -> None:
+        """Note that the context of a host is live."""
+        host.state = step(HOST_TRANSITIONS, host.state, HostState.READY)
+        host.context.num_starting -= 1
+        host.context.num_ready_ever += 1
+        self.offer(host, now)
+
+    def host_stopping(self, host: HostRecord) -> None:
+        """Note that a host was asked to end; it keeps its share of the node until it has."""
+        if host.state is HostState.STARTING:
+            host.context.num_starting -= 1
+        host.state = step(HOST_TRANSITIONS, host.state, HostState.STOPPING)
+        self._withdraw(host)
+
+    def remove_host(self, host: HostRecord, now: float) -> None:
+        """Forget a host whose process is gone; what it held waits again."""
+        if host.state is HostState.STARTING:
+            host.context.num_starting -= 1
+        host.state = step(HOST_TRANSITIONS, host.state, HostState.GONE)
+        if host.promised_to is not None:
+            host.promised_to.num_promised -= 1
+        self._withdraw(host)
+        self.capacity.vacate(host)
+        del self.hosts[host.host_id]
+        del host.manager.hosts[host.host_id]
+        for lease in list(host.leases.values()):
+            self.release(lease, now)
+            self.enqueue(lease.piece, now)
+
+    def reserve(self, host: HostRecord) -> None:
+        """Offer a host to no piece until it is idle."""
+        host.context.reserved = host
+        host.context.loads.discard(host)
+
+    def offer(self, host: HostRecord, now: float) -> None:
+        """Bring the lists of hosts that may get a piece up to date with the load of this one."""
+        context = host.context
+        self.idle.pop(host.host_id, None)
+        if host.load == 0:
+            host.idle_since = now
+            if context.reserved is host:
+                context.reserved = None
+        if self._may_get_pieces(host):
+            context.loads.put(host)
+            if host.load == 0:
+                self.idle[host.host_id] = host
+        else:
+            context.loads.discard(host)
+
+    def _may_get_pieces(self, host: HostRecord) -> bool:
+        if host.state is not HostState.READY or host.manager.state is not ManagerState.ACTIVE:
+            return False
+        return not host.is_exclusive and host.context.reserved is not host
+
+    def _withdraw(self, host: HostRecord) -> None:
+        context = host.context
+        context.hosts.pop(host.host_id, None)
+        context.loads.discard(host)
+        if context.reserved is host:
+            context.reserved = None
+        self.idle.pop(host.host_id, None)
+
+    # --- managers -----------------------------------------------------------------------------
+
+    def add_manager(self, manager: ManagerRecord) -> None:
+        """Record a node with nothing on it."""
+        self.managers[manager.manager_id] = manager
+        self.capacity.add(manager)
+
+    def close_manager(self, manager: ManagerRecord, state: ManagerState) -> None:
+        """Offer nothing on this node to anybody any more; what runs there goes on.
+
+        None of its hosts may be starting: nobody would use it.
+        """
+        manager.state = step(MANAGER_TRANSITIONS, manager.state, state)
+        self.capacity.close(manager)
+        self._forget_failures(manager)
+        for host in manager.hosts.values():
+            self._withdraw(host)
+
+    def remove_manager(self, manager: ManagerRecord, now: float) -> None:
+        """Forget a node with all its hosts."""
+        manager.state = step(MANAGER_TRANSITIONS, manager.state, ManagerState.GONE)
+        del self.managers[manager.manager_id]
+        for host in list(manager.hosts.values()):
+            self.remove_host(host, now)
+        self.capacity.remove(manager)
+        self._forget_failures(manager)
+
+    def has_untried_manager(self, context: ContextRecord) -> bool:
+        """Whether a node takes work, could hold the context, and has not failed to build it."""
+        return any(
+            manager.state is ManagerState.ACTIVE
+            and manager.manager_id not in context.failures
+            and fit(whole_room(manager.resources), context.requirements) is not None
+            for manager in self.managers.values()
+        )
+
+    def _forget_failures(self, manager: ManagerRecord) -> None:
+        for context in self.contexts.values():
+            context.failures.pop(manager.manager_id, None)

@@ -1,0 +1,214 @@
+"""Which piece goes to which host, and which hosts are started, ended, or relieved.
+
+``dispatch`` leases waiting pieces to warm hosts, the least loaded first; ``grow`` starts more
+hosts where the backlog pays for them and evicts idle ones to make room; ``rebalance`` takes pieces
+back that wait behind others while a host of their context has nothing to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from parsl_pcm.core import actions
+from parsl_pcm.core.actions import Action
+from parsl_pcm.core.cluster import Cluster
+from parsl_pcm.core.policy import Policy
+from parsl_pcm.core.records import (
+    ContextRecord,
+    HostRecord,
+    LeaseRecord,
+    ManagerRecord,
+    PieceRecord,
+)
+from parsl_pcm.core.timers import TimerKind, Timers
+from parsl_pcm.types import ContextKey
+
+MAX_EVICTION_CANDIDATES = 256
+"""Idle hosts looked at so that a context gets one more host; for its first one, all of them."""
+
+
+class Dispatcher:
+    """The decisions about hosts and pieces.
+
+    Parameters
+    ----------
+    cluster, timers
+        The state of the run; changed here and by the scheduler alone.
+    policy
+        Answers what is best.
+    decided
+        Where decisions are appended; the scheduler hands them out.
+    """
+
+    def __init__(
+        self, cluster: Cluster, policy: Policy, timers: Timers, decided: list[Action]
+    ) -> None:
+        self.now = 0.0
+        self._cluster = cluster
+        self._policy = policy
+        self._timers = timers
+        self._decided = decided
+        self._hungry: dict[ContextKey, ContextRecord] = {}
+        """Contexts that want one more host and found no room, the longest hungry first."""
+
+    def dispatch(self, context: ContextRecord) -> None:
+        """Lease what waits to warm hosts; then see whether more hosts pay."""
+        while context.suspects and self._isolate_suspect(context):
+            pass
+        concurrency = context.requirements.max_concurrency
+        num_for_coming = context.num_coming * concurrency
+        while context.backlog:
+            host = context.loads.least_loaded()
+            if host is None or host.load >= concurrency + self._policy.prefetch(context):
+                break
+            if host.load >= concurrency and len(context.backlog) <= num_for_coming:
+                break
+            self._lease_next(context, host)
+        if not context.num_waiting:
+            self._plan_rebalancing(context)
+        elif context.context_key not in self._hungry:
+            self.grow(context)
+
+    def _lease_next(self, context: ContextRecord, host: HostRecord) -> None:
+        piece = context.backlog.pop()
+        stop = self._policy.cut(piece, host)
+        if stop < piece.stop:
+            self._cluster.enqueue(PieceRecord(piece.task, stop, piece.stop), self.now)
+            piece.stop = stop
+        self._lease(piece, host)
+
+    def _isolate_suspect(self, context: ContextRecord) -> bool:
+        """Give a suspect to an idle host, where it runs alone; say whether that was possible.
+
+        Without an idle host the least loaded one is kept free of new pieces until it is idle.
+        """
+        host = context.loads.least_loaded()
+        if host is None:
+            return False
+        if host.load == 0:
+            self._lease(context.suspects.pop(), host)
+            return True
+        if context.reserved is None:
+            self._cluster.reserve(host)
+        return False
+
+    def grow(self, context: ContextRecord, near: ManagerRecord | None = None) -> None:
+        """Start hosts for a context while its backlog pays for them and there is room.
+
+        Where it is known that only one node has changed, ``near``, evictions are sought there
+        alone: so a step costs the same on any pool.
+        """
+        self._hungry.pop(context.context_key, None)
+        while self._policy.wants_another_host(context, self.now):
+            needs = context.requirements
+            place = self._cluster.capacity.find(needs, context.failures)
+            if place is not None:
+                host = self._cluster.add_host(context, place)
+                self._decided.append(
+                    actions.StartHost(
+                        manager_id=place.manager.manager_id,
+                        host_id=host.host_id,
+                        context_key=context.context_key,
+                        device_ids=place.manager.device_ids(place.device_positions),
+                    )
+                )
+            elif not self._make_room(context, near):
+                self._hungry[context.context_key] = context
+                break
+        if context.num_waiting and context.hosts:
+            interval_s = self._policy.growth_check_s(context)
+            overdue = context.last_leased + interval_s
+            later = overdue if overdue > self.now else self.now + interval_s
+            self._timers.set(TimerKind.GROWTH, context.context_key, later)
+
+    def _make_room(self, context: ContextRecord, near: ManagerRecord | None) -> bool:
+        """Evict idle hosts so that a host of this context fits; say whether that will help."""
+        candidates = self._idle_hosts(near)
+        if context.hosts:
+            candidates = islice(candidates, MAX_EVICTION_CANDIDATES)
+        evictable = (h for h in candidates if self._policy.may_evict(h, context, self.now))
+        victims = self._cluster.capacity.find_victims(
+            evictable, context.requirements, context.failures
+        )
+        for victim in victims:
+            self.stop_host(victim)
+            victim.promised_to = context
+            context.num_promised += 1
+        return bool(victims)
+
+    def _idle_hosts(self, near: ManagerRecord | None) -> Iterator[HostRecord]:
+        idle = self._cluster.idle
+        if near is None:
+            return iter(idle.values())
+        return (host for host in near.hosts.values() if host.host_id in idle)
+
+    def use_room_of(self, gone: HostRecord) -> None:
+        """Use the room that a host left: for whom it was promised, else where it pays most."""
+        node, favoured = gone.manager, gone.promised_to
+        if favoured is None:
+            self.dispatch(gone.context)
+        elif any(host.promised_to is favoured for host in node.hosts.values()):
+            return  # the rest of the room that it needs is still to come
+        elif favoured.num_waiting:
+            self.grow(favoured, node)
+        self.feed_hungry(node)
+
+    def feed_hungry(self, near: ManagerRecord | None = None) -> None:
+        """See whether contexts that found no room for a host find some now."""
+        for context in list(self._hungry.values()):
+            self.grow(context, near)
+
+    def _plan_rebalancing(self, context: ContextRecord) -> None:
+        if self._most_crowded(context) is not None:
+            later = self.now + self._policy.rebalance_s
+            self._timers.set(TimerKind.REBALANCE, context.context_key, later)
+
+    def _most_crowded(self, context: ContextRecord) -> HostRecord | None:
+        """Return the host with most pieces waiting behind others, while some host has room."""
+        concurrency = context.requirements.max_concurrency
+        least, most = context.loads.least_loaded(), context.loads.most_loaded()
+        if least is None or most is None or least.load >= concurrency or most.load <= concurrency:
+            return None
+        return most
+
+    def rebalance(self, context: ContextRecord) -> None:
+        """Take half of the pieces back that wait behind others while a host has room."""
+        host = self._most_crowded(context)
+        if host is not None and not context.num_waiting:
+            queued = host.queued()
+            for lease in queued[len(queued) // 2 :]:
+                self.revoke(lease)
+            self._plan_rebalancing(context)
+
+    def _lease(self, piece: PieceRecord, host: HostRecord) -> None:
+        """Record a host's claim on a piece, then send it."""
+        lease = self._cluster.lease(piece, host, self.now)
+        self._decided.append(
+            actions.SendPiece(
+                manager_id=host.manager.manager_id,
+                host_id=host.host_id,
+                lease_id=lease.lease_id,
+                task_id=piece.task.task_id,
+                start=piece.start,
+                stop=piece.stop,
+            )
+        )
+
+    def revoke(self, lease: LeaseRecord) -> None:
+        """Ask for a piece back, once."""
+        if lease.is_revoking:
+            return
+        lease.is_revoking = True
+        host = lease.host
+        self._decided.append(
+            actions.RevokeLease(
+                manager_id=host.manager.manager_id, host_id=host.host_id, lease_id=lease.lease_id
+            )
+        )
+
+    def stop_host(self, host: HostRecord) -> None:
+        """End a host that starts or is idle."""
+        self._cluster.host_stopping(host)
+        manager_id = host.manager.manager_id
+        self._decided.append(actions.StopHost(manager_id=manager_id, host_id=host.host_id))

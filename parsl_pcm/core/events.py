@@ -1,0 +1,141 @@
+"""What can happen: the inputs of the scheduler. A bad event cannot be built."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from parsl_pcm.types import (
+    BlockId,
+    ContextKey,
+    HostId,
+    LeaseId,
+    ManagerId,
+    NodeResources,
+    Requirements,
+    TaskId,
+)
+
+
+class BaseEvent(Struct, frozen=True, kw_only=True, tag=True):
+    """Base of all events."""
+
+
+class ContextDeclared(BaseEvent, frozen=True, kw_only=True, tag=True):
+    """A context is known from now on. Repeating it changes nothing."""
+
+    context_key: ContextKey
+    name: str
+    requirements: Requirements
+    """With ``cores`` resolved: never None here."""
+
+
+class TaskSubmitted(BaseEvent, frozen=True, kw_only=True, tag=True):
+    """A task of ``num_items`` items waits from now on."""
+
+    task_id: TaskId
+    context_key: ContextKey
+    num_items: int = 1
+    priority: int = 0
+    """Lower runs first; equal ones in the order of their ids."""
+
+
+class TaskCancelled(BaseEvent, frozen=True, kw_only=True, tag=True):
+    """Nobody waits for this task any more."""
+
+    task_id: TaskId
+
+
+class ManagerRegistered(BaseEvent, frozen=True, kw_only=True, tag=True):
+    """A node is there, with nothing on it."""
+
+    manager_id: ManagerId
+    block_id: BlockId
+    resources: NodeResources
+    remaining_s: float | None = None
+    """The manager gets nothing new that long from now, finishes, and is dismissed."""
+
+
+class ManagerHeard(BaseEvent, frozen=True, kw_only=True, tag=True):
+    """A manager gave a sign of life."""
+
+    manager_id: ManagerId
+
+
+class ManagerHeld(BaseEvent, frozen=True, kw_only=True, tag=True):
+    """The manager shall get nothing new."""
+
+    manager_id: ManagerId
+
+
+class ManagerLost(BaseEvent, frozen=True, kw_only=True, tag=True):
+    """A manager left, was preempted or vanished, and all its hosts with it."""
+
+    manager_id: ManagerId
+    reason: str
+
+
+class HostReady(BaseEvent, frozen=True, kw_only=True, tag=True):
+    """The context of a host is live."""
+
+    host_id: HostId
+    setup_s: float
+
+
+class SetupFailed(BaseEvent, frozen=True, kw_only=True, tag=True):
+    """A host is gone because its context could not be built."""
+
+    host_id: HostId
+    message: str
+    remote_traceback: str = ""
+    log_tail: str = ""
+
+
+class HostExited(BaseEvent, frozen=True, kw_only=True, tag=True):
+    """A host is gone, whether we asked for it or not. Its memory is free."""
+
+    host_id: HostId
+    description: str
+    log_tail: str = ""
+
+
+class PieceFinished(BaseEvent, frozen=True, kw_only=True, tag=True):
+    """Results of the items [start, stop) of a lease; in order, without gaps."""
+
+    lease_id: LeaseId
+    start: int
+    stop: int
+    run_s: float
+
+
+class PieceFailed(BaseEvent, frozen=True, kw_only=True, tag=True):
+    """The user's function raised on this piece."""
+
+    lease_id: LeaseId
+
+
+class LeaseRevoked(BaseEvent, frozen=True, kw_only=True, tag=True):
+    """A host gave a piece back that it had not started."""
+
+    lease_id: LeaseId
+
+
+class TimePassed(BaseEvent, frozen=True, kw_only=True, tag=True):
+    """The moment named by ``next_deadline()`` has come."""
+
+
+Event = (
+    ContextDeclared
+    | TaskSubmitted
+    | TaskCancelled
+    | ManagerRegistered
+    | ManagerHeard
+    | ManagerHeld
+    | ManagerLost
+    | HostReady
+    | SetupFailed
+    | HostExited
+    | PieceFinished
+    | PieceFailed
+    | LeaseRevoked
+    | TimePassed
+)

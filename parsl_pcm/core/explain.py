@@ -1,0 +1,74 @@
+"""Sentences for the user: what was wrong, the value, the usual cure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from parsl_pcm.core.capacity import Room
+from parsl_pcm.core.events import HostExited
+from parsl_pcm.core.records import ContextRecord, Explanation, PieceRecord
+from parsl_pcm.types import Requirements
+
+GB = 1e9
+
+
+def explain_misfit(context: ContextRecord, kinds: Sequence[Room]) -> Explanation:
+    """Say that no node known so far could hold a context, and what the largest has."""
+    needs = context.requirements
+    return Explanation(
+        f"context {context.name!r} needs {_describe_needs(needs)}, but no node so far has had "
+        f"that: the largest {_describe_largest(kinds)}. Ask the site for nodes that have "
+        f"it (the provider of the executor), or lower the requirements in @context or .options()."
+    )
+
+
+def explain_setup(context: ContextRecord) -> Explanation:
+    """Say that a context cannot be built, with the first failure."""
+    first, *others = context.failures.values()
+    message = first.message
+    if others:
+        nodes = "1 other node" if len(others) == 1 else f"{len(others)} other nodes"
+        message += f" ({nodes} failed to build it too.)"
+    return Explanation(message, first.remote_traceback, first.log_tail)
+
+
+def explain_kill(piece: PieceRecord, death: HostExited) -> Explanation:
+    """Say that a task killed its host on every attempt."""
+    num_kills = piece.num_kills
+    attempts = "its only attempt" if num_kills == 1 else f"each of its {num_kills} attempts"
+    items = "" if piece.task.num_items == 1 else f" (items {piece.start} to {piece.stop - 1})"
+    return Explanation(
+        f"this task{items} kills its host: {attempts} ended with the death of the process that "
+        f"ran it, {death.description}. Usual causes: too "
+        f"little memory (raise host_memory or gpu_memory, or give it less data), or a crash in "
+        f"native code (see the log of the host).",
+        log_tail=death.log_tail,
+    )
+
+
+def _describe_needs(needs: Requirements) -> str:
+    parts = []
+    if needs.gpus:
+        memory = needs.gpu_memory_bytes
+        each = "" if memory is None else f" with {memory / GB:.1f} GB each"
+        parts.append(f"{needs.gpus} GPU(s){each}")
+    if needs.min_compute_capability is not None:
+        parts.append(f"compute capability {needs.min_compute_capability} or higher")
+    if needs.host_memory_bytes:
+        parts.append(f"{needs.host_memory_bytes / GB:.1f} GB of main memory")
+    if needs.cores:
+        parts.append(f"{needs.cores:g} core(s)")
+    return ", ".join(parts) or "a free place"
+
+
+def _describe_largest(kinds: Sequence[Room]) -> str:
+    num_gpus = max(len(kind.devices) for kind in kinds)
+    devices = [device for kind in kinds for device in kind.devices]
+    gpus = f"{num_gpus} GPU(s)"
+    if devices:
+        largest = max(device.total_bytes for device in devices)
+        capability = max(device.compute_capability for device in devices)
+        gpus += f" of up to {largest / GB:.1f} GB and compute capability {capability:g}"
+    memory = max(kind.memory_bytes for kind in kinds) / GB
+    cores = max(kind.cores for kind in kinds)
+    return f"node has {gpus}, {memory:.1f} GB of main memory and {cores:g} core(s) for hosts"

@@ -1,0 +1,61 @@
+"""The ready hosts of one context by load, so that the least loaded one is found at once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from parsl_pcm.core.records import HostRecord
+    from parsl_pcm.types import HostId
+
+
+class HostLoads:
+    """Hosts that may get pieces, in buckets by the number of leases that they hold.
+
+    Every operation costs the same whatever the number of hosts; ties go to the host that has
+    been in its bucket for longest. (The buckets are OrderedDicts: looking for the first key of a
+    dict takes longer the more keys were taken from its front.)
+    """
+
+    def __init__(self) -> None:
+        self._buckets: list[OrderedDict[HostId, HostRecord]] = [OrderedDict()]
+        self._least = 0
+        self._load_of: dict[HostId, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._load_of)
+
+    def __contains__(self, host_id: HostId) -> bool:
+        return host_id in self._load_of
+
+    def put(self, host: HostRecord) -> None:
+        """Add a host, or note that its load changed."""
+        self.discard(host)
+        load = host.load
+        while load >= len(self._buckets):
+            self._buckets.append(OrderedDict())
+        self._buckets[load][host.host_id] = host
+        self._load_of[host.host_id] = load
+        self._least = min(self._least, load)
+
+    def discard(self, host: HostRecord) -> None:
+        """Remove a host, if it is there."""
+        load = self._load_of.pop(host.host_id, None)
+        if load is not None:
+            del self._buckets[load][host.host_id]
+
+    def least_loaded(self) -> HostRecord | None:
+        """Return the host with the fewest leases; None if there is no host."""
+        if not self._load_of:
+            return None
+        while not self._buckets[self._least]:
+            self._least += 1
+        return next(iter(self._buckets[self._least].values()))
+
+    def most_loaded(self) -> HostRecord | None:
+        """Return the host with the most leases; None if there is no host."""
+        while len(self._buckets) > 1 and not self._buckets[-1]:
+            self._buckets.pop()
+        self._least = min(self._least, len(self._buckets) - 1)
+        return next(iter(self._buckets[-1].values()), None)

@@ -1,0 +1,100 @@
+"""What is best: small questions about a read-only view, answered in one place.
+
+A user's own policy is any object with these methods.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+from parsl_pcm.core.records import ContextRecord, HostRecord, PieceRecord
+
+
+class Policy(Protocol):
+    """The questions that the scheduler asks. Answers must depend on nothing but the arguments."""
+
+    def prefetch(self, context: ContextRecord) -> int:
+        """Return how many pieces may wait at a host behind those that run."""
+        ...
+
+    def wants_another_host(self, context: ContextRecord, now: float) -> bool:
+        """Whether the waiting pieces pay for building the context once more."""
+        ...
+
+    def growth_check_s(self, context: ContextRecord) -> float:
+        """Return how long pieces may wait before the question above is asked again."""
+        ...
+
+    def may_evict(self, host: HostRecord, newcomer: ContextRecord, now: float) -> bool:
+        """Whether this idle host may be ended to make room for the newcomer."""
+        ...
+
+    def cut(self, piece: PieceRecord, host: HostRecord) -> int:
+        """Return the item before which the piece is cut for this host; its stop to give it all."""
+        ...
+
+    @property
+    def rebalance_s(self) -> float:
+        """How long a host stays idle before it takes over pieces that wait elsewhere."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultPolicy:
+    """The policy of the executor."""
+
+    fixed_prefetch: int | None = None
+    """Pieces prefetched at each host; None: as many as last ``prefetch_s``."""
+    prefetch_s: float = 0.05
+    """Work that waits at a host: ten times the longest round trip seen on one machine (5 ms)."""
+    max_prefetch: int = 256
+    rebalance_s: float = 0.05
+    """As long as what is prefetched lasts: less would take away what is about to run anyway."""
+    default_setup_s: float = 5.0
+    """Taken for the time of a set-up until one was measured."""
+
+    def prefetch(self, context: ContextRecord) -> int:
+        """One piece at least, once the pieces' time is known; more where they are short."""
+        if self.fixed_prefetch is not None:
+            return self.fixed_prefetch
+        service_s = context.service_s.value
+        if service_s is None:
+            return 0
+        if service_s * self.max_prefetch <= self.prefetch_s:
+            return self.max_prefetch
+        return max(1, math.ceil(self.prefetch_s / service_s))
+
+    def wants_another_host(self, context: ContextRecord, now: float) -> bool:
+        """Start one more if it would be ready before the others have done all the work.
+
+        Without a measurement every waiting piece may have a host: idle places cost nothing.
+        """
+        concurrency = context.requirements.max_concurrency
+        num_uncovered = context.num_waiting - context.num_coming * concurrency
+        if num_uncovered <= 0:
+            return False
+        num_hosts = len(context.hosts) + context.num_promised
+        if num_hosts == 0 or context.service_s.value is None:
+            return True
+        drain_s = num_uncovered * context.service_s.value / (num_hosts * concurrency)
+        pays_after_s = self.growth_check_s(context)
+        return drain_s >= pays_after_s or now >= context.last_leased + pays_after_s
+
+    def growth_check_s(self, context: ContextRecord) -> float:
+        """As long as the context takes to build."""
+        measured = context.setup_s.value
+        return self.default_setup_s if measured is None else measured
+
+    def may_evict(self, host: HostRecord, newcomer: ContextRecord, now: float) -> bool:
+        """Any for a newcomer without a host; else one idle for as long as it took to build."""
+        if host.context is newcomer or host.context.num_waiting:
+            return False
+        if len(newcomer.hosts) + newcomer.num_promised == 0:
+            return True
+        return now - host.idle_since >= self.growth_check_s(host.context)
+
+    def cut(self, piece: PieceRecord, host: HostRecord) -> int:
+        """Give whole pieces."""
+        return piece.stop

@@ -1,0 +1,182 @@
+"""What the scheduler knows. Only the scheduler and the classes beside it change these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import islice
+
+from parsl_pcm.core.backlog import Backlog
+from parsl_pcm.core.loads import HostLoads
+from parsl_pcm.core.transitions import HostState, ManagerState, TaskState
+from parsl_pcm.types import (
+    BlockId,
+    ContextKey,
+    DeviceId,
+    HostId,
+    LeaseId,
+    ManagerId,
+    NodeResources,
+    Requirements,
+    TaskId,
+)
+
+SMOOTHING = 0.2
+"""Weight of the newest measurement in a running mean: about the last ten count."""
+
+
+@dataclass(slots=True, eq=False)
+class RunningMean:
+    """A mean in which old measurements fade; None until the first."""
+
+    value: float | None = None
+
+    def add(self, measured: float) -> None:
+        """Take a measurement in."""
+        if self.value is None:
+            self.value = measured
+        else:
+            self.value += SMOOTHING * (measured - self.value)
+
+
+@dataclass(slots=True, eq=False)
+class TaskRecord:
+    """One call of an app."""
+
+    task_id: TaskId
+    context: ContextRecord
+    num_items: int
+    priority: int
+    state: TaskState = TaskState.OPEN
+    num_delivered: int = 0
+    leases: dict[LeaseId, LeaseRecord] = field(default_factory=dict)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody still waits for a result of it."""
+        return self.state is TaskState.OPEN
+
+
+@dataclass(slots=True, eq=False)
+class PieceRecord:
+    """The items [start, stop) of a task, waiting or leased."""
+
+    task: TaskRecord
+    start: int
+    stop: int
+    num_kills: int = 0
+    """Hosts that died while running it."""
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it may be what killed a host: it runs alone then, so that the blame is sure."""
+        return self.num_kills > 0
+
+
+@dataclass(slots=True, eq=False)
+class LeaseRecord:
+    """A host's claim on a piece; written before the piece is sent."""
+
+    lease_id: LeaseId
+    piece: PieceRecord
+    host: HostRecord
+    is_revoking: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class HostRecord:
+    """One process on a node that builds, then keeps, one context."""
+
+    host_id: HostId
+    context: ContextRecord
+    manager: ManagerRecord
+    device_positions: tuple[int, ...]
+    """Indices into the manager's devices."""
+    state: HostState = HostState.STARTING
+    leases: dict[LeaseId, LeaseRecord] = field(default_factory=dict)
+    """In the order sent; the host runs the first ``max_concurrency`` of them."""
+    idle_since: float = 0.0
+    """When it was last ready without a lease."""
+    is_exclusive: bool = False
+    """Whether it runs a suspect, alone."""
+    promised_to: ContextRecord | None = None
+    """Not None iff it was stopped to make room for this context."""
+
+    @property
+    def load(self) -> int:
+        """Number of leases that it holds."""
+        return len(self.leases)
+
+    def running(self) -> list[LeaseRecord]:
+        """Return the leases that it may be running: the first ``max_concurrency``."""
+        return list(islice(self.leases.values(), self.context.requirements.max_concurrency))
+
+    def queued(self) -> list[LeaseRecord]:
+        """Return the leases that wait behind those."""
+        return list(islice(self.leases.values(), self.context.requirements.max_concurrency, None))
+
+
+@dataclass(slots=True, eq=False)
+class Explanation:
+    """What a person is told about something that went wrong."""
+
+    message: str
+    remote_traceback: str = ""
+    log_tail: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class ManagerRecord:
+    """One node, through its manager."""
+
+    manager_id: ManagerId
+    block_id: BlockId
+    resources: NodeResources
+    last_heard: float
+    state: ManagerState = ManagerState.ACTIVE
+    hosts: dict[HostId, HostRecord] = field(default_factory=dict)
+    idle_since: float = 0.0
+    """When the last of its leases ended; meaningful while it has none."""
+    num_leases: int = 0
+
+    def device_ids(self, positions: tuple[int, ...]) -> tuple[DeviceId, ...]:
+        """Return the names that the site gave to these devices."""
+        return tuple(self.resources.devices[position].device_id for position in positions)
+
+
+@dataclass(slots=True, eq=False)
+class ContextRecord:
+    """A context: what waits for it, where it lives, what was measured of it."""
+
+    context_key: ContextKey
+    name: str
+    requirements: Requirements
+    backlog: Backlog = field(default_factory=Backlog)
+    suspects: Backlog = field(default_factory=Backlog)
+    """Pieces that may kill a host: each waits for a host of its own."""
+    reserved: HostRecord | None = None
+    """The host that gets nothing new until it is idle and can take a suspect."""
+    hosts: dict[HostId, HostRecord] = field(default_factory=dict)
+    """Those that start or are ready, on nodes that take work."""
+    loads: HostLoads = field(default_factory=HostLoads)
+    """Those that may get a piece."""
+    num_starting: int = 0
+    num_promised: int = 0
+    """Hosts of other contexts that are being stopped to make room for it."""
+    num_ready_ever: int = 0
+    failures: dict[ManagerId, Explanation] = field(default_factory=dict)
+    """Managers on which it could not be built, since it was last given up."""
+    service_s: RunningMean = field(default_factory=RunningMean)
+    """Time of one item."""
+    setup_s: RunningMean = field(default_factory=RunningMean)
+    last_leased: float = 0.0
+    """When a piece of it last went out, or began to wait while none did."""
+
+    @property
+    def num_waiting(self) -> int:
+        """Pieces that wait, suspects included."""
+        return len(self.backlog) + len(self.suspects)
+
+    @property
+    def num_coming(self) -> int:
+        """Hosts that will be ready without another decision."""
+        return self.num_starting + self.num_promised

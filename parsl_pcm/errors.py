@@ -1,0 +1,111 @@
+"""Every error that parsl_pcm raises to its user or puts into a future.
+
+::
+
+    ParslError
+    +-- PCMError
+        +-- NotPicklable             a function, its arguments or a recipe cannot travel
+        +-- ContextNotFound          a context named by a string cannot be imported
+        +-- TaskError                why one task has no result
+        |   +-- ContextSetupFailed   the set-up raised, hung, died or gave nothing useful
+        |   +-- ContextDoesNotFit    the context needs more than any node has
+        |   +-- TaskKillsHost        the task killed its host on every attempt
+        |   +-- RemoteError          stands for a user's exception that cannot travel
+        |   +-- TaskCancelled        the caller gave the task up
+        +-- InterchangeLost          our central process ended
+        +-- BlocksFailed             blocks ended one after the other before any manager registered
+
+Wrong types and values given to ``@context`` or ``PCMExecutor`` are plain ``TypeError`` and
+``ValueError``. All hold data, never live objects, and survive pickle. Only the user's own process
+imports this module (it pulls in all of Parsl); the other processes send
+:class:`parsl_pcm.wire.messages.Failure` instead.
+"""
+
+from __future__ import annotations
+
+from parsl.errors import ParslError
+
+from parsl_pcm.wire.messages import Failure, FailureKind
+
+
+class PCMError(ParslError):
+    """Root of all errors of parsl_pcm."""
+
+
+class NotPicklable(PCMError):
+    """A function, its arguments, or a recipe cannot be sent to another process."""
+
+
+class ContextNotFound(PCMError):
+    """A context that was named ``"package.module:name"`` cannot be imported or is no context."""
+
+
+class TaskError(PCMError):
+    """Why a task has no result.
+
+    Attributes
+    ----------
+    message
+        What was wrong, the value, and the usual cure.
+    remote_traceback
+        Formatted on the node where it happened; may be empty.
+    log_tail
+        Last lines of the log of the host concerned; may be empty.
+    """
+
+    def __init__(self, message: str, remote_traceback: str = "", log_tail: str = "") -> None:
+        super().__init__(message, remote_traceback, log_tail)
+        self.message = message
+        self.remote_traceback = remote_traceback
+        self.log_tail = log_tail
+
+    def __str__(self) -> str:
+        parts = [self.message]
+        if self.remote_traceback:
+            parts.append(f"Remote traceback:\n{self.remote_traceback.rstrip()}")
+        if self.log_tail:
+            parts.append(f"Last lines of the host's log:\n{self.log_tail.rstrip()}")
+        return "\n\n".join(parts)
+
+
+class ContextSetupFailed(TaskError):
+    """The context of the task could not be built."""
+
+
+class ContextDoesNotFit(TaskError):
+    """The context of the task needs more than any node has."""
+
+
+class TaskKillsHost(TaskError):
+    """The task killed its host on each of its attempts."""
+
+
+class RemoteError(TaskError):
+    """The user's function raised an exception, or gave a result, that cannot be pickled."""
+
+
+class TaskCancelled(TaskError):
+    """The caller gave the task up."""
+
+
+class InterchangeLost(PCMError):
+    """Our central process ended while tasks were open."""
+
+
+class BlocksFailed(PCMError):
+    """Blocks ended one after the other before any manager registered."""
+
+
+_CLASS_OF_KIND = {
+    FailureKind.RAISED: RemoteError,
+    FailureKind.SETUP_FAILED: ContextSetupFailed,
+    FailureKind.KILLS_HOST: TaskKillsHost,
+    FailureKind.DOES_NOT_FIT: ContextDoesNotFit,
+    FailureKind.CANCELLED: TaskCancelled,
+}
+
+
+def error_from_failure(failure: Failure) -> TaskError:
+    """Return the exception that tells the user about a failure."""
+    error_class = _CLASS_OF_KIND[failure.kind]
+    return error_class(failure.message, failure.remote_traceback, failure.log_tail)

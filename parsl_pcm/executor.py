@@ -1,0 +1,451 @@
+"""PCMExecutor: the face to Parsl.
+
+Everything that touches the internals of Parsl's HighThroughputExecutor is in this module: its
+constructor, its block bookkeeping, and ``command_client``, through which it asks the interchange.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import typeguard
+from parsl import curvezmq
+from parsl.data_provider.staging import Staging
+from parsl.executors.high_throughput.executor import HighThroughputExecutor, HTEXFuture
+from parsl.executors.high_throughput.manager_selector import ManagerSelector, RandomManagerSelector
+from parsl.executors.status_handling import BlockProviderExecutor
+from parsl.jobs.states import TERMINAL_STATES, JobStatus
+from parsl.monitoring.radios.base import RadioConfig
+from parsl.providers import LocalProvider
+from parsl.providers.base import ExecutionProvider
+
+from parsl_pcm import memo  # noqa: F401 - makes contexts part of Parsl's memo keys
+from parsl_pcm.blocks import BlockErrorHandler
+from parsl_pcm.client import InterchangeClient
+from parsl_pcm.config import InterchangeConfig, ManagerConfig
+from parsl_pcm.declaration import check_specification
+from parsl_pcm.errors import BlocksFailed, InterchangeLost, PCMError, error_from_failure
+from parsl_pcm.pickling import load_exception, load_result
+from parsl_pcm.status import ContextStatus
+from parsl_pcm.submission import Submission
+from parsl_pcm.types import TaskId
+from parsl_pcm.version import VERSION
+from parsl_pcm.wire import messages
+from parsl_pcm.wire.codec import Envelope
+
+logger = logging.getLogger(__name__)
+
+INTERCHANGE_COMMAND = (sys.executable, "-m", "parsl_pcm.interchange")
+MANAGER_COMMAND = "parsl-pcm-manager --config {config} --block-id {block_id}"
+ANY_FREE_PORT = (49152, 65536)
+"""The range for private use (RFC 6335)."""
+
+
+class PCMFuture(HTEXFuture):
+    """The future of one task.
+
+    Attributes
+    ----------
+    parsl_executor_task_id
+        The executor's own number of the task; Parsl logs it beside its own.
+    """
+
+    def __init__(self, task_id: TaskId, on_cancel: Callable[[TaskId], None]) -> None:
+        super().__init__(task_id)
+        self._task_id = task_id
+        self._on_cancel = on_cancel
+
+    def cancel(self) -> bool:
+        """Give the task up, unless it has ended; what runs is finished and thrown away."""
+        was_done = self.done()
+        cancelled = super().cancel()
+        if cancelled and not was_done:
+            self._on_cancel(self._task_id)
+        return cancelled
+
+
+class PCMExecutor(HighThroughputExecutor):
+    """Runs Parsl apps where the contexts that they declare are live already.
+
+    Parameters up to ``remote_monitoring_radio`` are those of
+    :class:`parsl.executors.HighThroughputExecutor`, with the same meaning. Those that differ:
+
+    Parameters
+    ----------
+    available_accelerators
+        Devices to use: a number of them, or names as in CUDA_VISIBLE_DEVICES. Empty (the default):
+        all that the site gave to the block.
+    cpu_affinity
+        ``"block"`` (the default): each CPU host gets cores of its own, where there are enough.
+        ``"none"``: hosts share the cores.
+    prefetch_capacity
+        Pieces that wait at each host behind those that run. None (the default): as many as last a
+        twentieth of a second, one at least.
+    heartbeat_period, heartbeat_threshold
+        Seconds. A closed connection is noticed at once; these are for nodes that fall silent.
+    block_error_handler
+        True (the default): futures fail with the output of the block if blocks cannot start.
+    launch_cmd
+        Starts a manager; ``{config}`` and ``{block_id}`` are filled in.
+    manager_selector, poll_period
+        Accepted, without effect: the scheduler places pieces, and nothing is polled.
+    max_attempts
+        A task is given up when so many hosts died while they ran it, 1 or more.
+    print_summary
+        Whether five lines about the run go to stderr at its end.
+    """
+
+    @typeguard.typechecked
+    def __init__(  # noqa: PLR0913 - HighThroughputExecutor's arguments under its names
+        self,
+        label: str = "PCMExecutor",
+        provider: ExecutionProvider | None = None,
+        launch_cmd: str | None = None,
+        interchange_launch_cmd: Sequence[str] | None = None,
+        address: str | None = None,
+        loopback_address: str = "127.0.0.1",
+        worker_port: int | None = None,
+        worker_port_range: tuple[int, int] | None = (54000, 55000),
+        interchange_port_range: tuple[int, int] | None = (55000, 56000),
+        storage_access: list[Staging] | None = None,
+        working_dir: str | None = None,
+        worker_debug: bool = False,
+        cores_per_worker: float = 1.0,
+        mem_per_worker: float | None = None,
+        max_workers_per_node: int | None = None,
+        cpu_affinity: str = "block",
+        available_accelerators: int | Sequence[str] = (),
+        prefetch_capacity: int | None = None,
+        heartbeat_threshold: int = 120,
+        heartbeat_period: int = 30,
+        drain_period: int | None = None,
+        poll_period: int = 10,
+        address_probe_timeout: int | None = None,
+        worker_logdir_root: str | None = None,
+        manager_selector: ManagerSelector | None = None,
+        block_error_handler: bool
+        | Callable[[BlockProviderExecutor, dict[str, JobStatus]], None] = True,
+        encrypted: bool = True,
+        remote_monitoring_radio: RadioConfig | None = None,
+        *,
+        max_attempts: int = 3,
+        print_summary: bool = True,
+    ) -> None:
+        _check_arguments(cores_per_worker, max_workers_per_node, cpu_affinity, max_attempts)
+        provider = provider or LocalProvider()
+        is_local = isinstance(provider, LocalProvider)
+        super().__init__(
+            label=label,
+            provider=provider,
+            launch_cmd=launch_cmd,
+            interchange_launch_cmd=interchange_launch_cmd,
+            # Given an address, the base class does not probe the network for others.
+            address=address or (loopback_address if is_local else None),
+            loopback_address=loopback_address,
+            worker_port=worker_port,
+            worker_port_range=worker_port_range,
+            interchange_port_range=interchange_port_range,
+            storage_access=storage_access,
+            working_dir=working_dir,
+            worker_debug=worker_debug,
+            cores_per_worker=cores_per_worker,
+            mem_per_worker=mem_per_worker,
+            max_workers_per_node=max_workers_per_node,
+            available_accelerators=available_accelerators,
+            heartbeat_threshold=heartbeat_threshold,
+            heartbeat_period=heartbeat_period,
+            drain_period=drain_period,
+            poll_period=poll_period,
+            address_probe_timeout=address_probe_timeout,
+            worker_logdir_root=worker_logdir_root,
+            manager_selector=manager_selector or RandomManagerSelector(),
+            block_error_handler=(
+                BlockErrorHandler() if block_error_handler is True else block_error_handler
+            ),
+            encrypted=encrypted,
+            remote_monitoring_radio=remote_monitoring_radio,
+        )
+        self.address = address
+        self.launch_cmd = launch_cmd or MANAGER_COMMAND
+        self.interchange_launch_cmd = interchange_launch_cmd or INTERCHANGE_COMMAND
+        self.cpu_affinity = cpu_affinity
+        self.prefetch_capacity = prefetch_capacity  # type: ignore[assignment] # None: measured
+        self.max_attempts = max_attempts
+        self.print_summary = print_summary
+        self.has_seen_manager = False
+        """Whether a manager has ever registered: the workers' environment is fine then."""
+        self._client: InterchangeClient | None = None
+        self._submission = Submission(default_cores=cores_per_worker)
+        self._task_ids = itertools.count(1)
+        self._initial_blocks: list[str] | None = None
+        self._given_provider = provider
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the interchange and the initial blocks."""
+        BlockProviderExecutor.start(self)
+        os.makedirs(self.logdir, exist_ok=True)
+        if self.encrypted:
+            self.cert_dir = os.path.abspath(curvezmq.create_certificates(self.logdir))
+        client = InterchangeClient(on_message=self._on_message, on_lost=self._on_interchange_lost)
+        ports = self.interchange_port_range or ANY_FREE_PORT
+        command = self.interchange_launch_cmd
+        worker_port = client.start(self._interchange_config(), command, ports)
+        self.worker_port = worker_port
+        self._client = client
+        # The base class asks through this: connected_managers(), scale_in() and others.
+        self.command_client = _CommandClient(client)  # type: ignore[assignment]
+        self._manager_config_path = self._write_manager_config(worker_port)
+        # At once, not with the first turn of Parsl's strategy, 5 s from now.
+        self._initial_blocks = super().scale_out_facade(self._given_provider.init_blocks)
+
+    def scale_out_facade(self, n: int) -> list[str]:
+        """Start n blocks; the first call of Parsl's strategy finds the initial ones started."""
+        if self._initial_blocks is not None and n == self._given_provider.init_blocks:
+            started, self._initial_blocks = self._initial_blocks, None
+            return started
+        return super().scale_out_facade(n)
+
+    def shutdown(self, timeout: float = 10.0) -> None:
+        """End the interchange, the managers, the hosts and the blocks; open futures fail.
+
+        Parameters
+        ----------
+        timeout
+            Seconds that the interchange gets before it is killed.
+        """
+        if self._client is None:
+            return
+        self._client.close("the executor was shut down", timeout_s=timeout)
+        self._client = None
+        self._fail_open_tasks(PCMError("the executor was shut down before this task ended"))
+        if self.bad_state_is_set:
+            self._cancel_blocks()
+        BlockProviderExecutor.shutdown(self)
+
+    def _cancel_blocks(self) -> None:
+        """Give all blocks back; Parsl leaves those of an executor in a bad state in the queue."""
+        ended = {block for block, status in self._status.items() if status.state in TERMINAL_STATES}
+        open_jobs = [job for block, job in self.blocks_to_job_id.items() if block not in ended]
+        with contextlib.suppress(Exception):  # one more failure here must not stop the shutdown
+            self._given_provider.cancel(open_jobs)
+
+    def monitor_resources(self) -> bool:
+        """No: Parsl's resource monitor forks around each task, which breaks CUDA."""
+        return False
+
+    # --- tasks --------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        func: Callable[..., Any],
+        resource_specification: dict[str, Any],
+        *args: Any,
+        **kwargs: Any,
+    ) -> PCMFuture:
+        """Run a call where its contexts are live.
+
+        Raises
+        ------
+        PCMError
+            At once, if the call cannot be sent or the executor is not usable any more.
+        """
+        client = self._usable_client()
+        task_id = TaskId(next(self._task_ids))
+        future = PCMFuture(task_id, self._cancel)
+        with self._submission.lock:
+            call = self._submission.prepare(task_id, func, resource_specification, args, kwargs)
+            self._tasks[task_id] = future
+            try:
+                client.send(*call)
+            except InterchangeLost:
+                self._tasks.pop(task_id, None)
+                raise
+        if self.bad_state_is_set:
+            self._fail_open_tasks(self.executor_exception)
+        return future
+
+    def validate_resource_spec(self, resource_specification: dict[str, Any]) -> None:
+        """Check the keys and values of a resource specification.
+
+        Raises
+        ------
+        InvalidResourceSpecification
+            Naming the keys that are wrong, and those that are allowed.
+        """
+        check_specification(resource_specification)
+
+    def _usable_client(self) -> InterchangeClient:
+        if self.bad_state_is_set:
+            raise self.executor_exception
+        if self._client is None:
+            raise PCMError(f"executor {self.label!r} is not running: load it with parsl.load(...)")
+        return self._client
+
+    def _cancel(self, task_id: TaskId) -> None:
+        self._tasks.pop(task_id, None)
+        if self._client is not None:
+            with contextlib.suppress(InterchangeLost):
+                self._client.send(Envelope(messages.CancelTask(task_id=task_id)))
+
+    # --- what the interchange says (in the thread of the client) ------------------------------
+
+    def _on_message(self, envelope: Envelope) -> None:
+        match envelope.message:
+            case messages.RangeDelivered(task_id=task_id):
+                self._settle(task_id, load_result, envelope.payload[0])
+            case messages.TaskFailed(task_id=task_id, failure=failure):
+                self._settle(task_id, _raise_failure, failure, envelope.payload)
+            case messages.ManagerAdmitted(num_slots=num_slots):
+                self.has_seen_manager = True
+                self._workers_per_node = max(num_slots, 1)
+            case messages.ManagerRefused(reason=reason):
+                if not self.has_seen_manager:
+                    self.set_bad_state_and_fail_all(BlocksFailed(reason))
+            case messages.RunSummary(text=text):
+                if self.print_summary:
+                    sys.stderr.write(text + "\n")
+            case _:
+                raise AssertionError(f"the interchange sent {envelope.message!r}")
+
+    def _settle(self, task_id: object, outcome: Callable[..., Any], *args: Any) -> None:
+        """Put what a function returns or raises into the future of a task."""
+        future = self._tasks.pop(task_id, None)
+        if future is None or not future.set_running_or_notify_cancel():
+            return
+        try:
+            result = outcome(*args)
+        except BaseException as error:  # noqa: BLE001 - the future receives it
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    def _on_interchange_lost(self, error: InterchangeLost) -> None:
+        self.set_bad_state_and_fail_all(error)
+
+    def set_bad_state_and_fail_all(self, exception: Exception) -> None:
+        """Let every open task and every later one fail with this exception."""
+        logger.error("executor %s is not usable any more: %s", self.label, exception)
+        self._executor_exception = exception
+        self._executor_bad_state.set()
+        self._fail_open_tasks(exception)
+
+    def _fail_open_tasks(self, exception: BaseException) -> None:
+        for task_id in list(self._tasks):
+            self._settle(task_id, _raise, exception)
+
+    # --- what Parsl and the user ask ----------------------------------------------------------
+
+    def contexts(self) -> list[ContextStatus]:
+        """Return the state of every context that was needed so far."""
+        return [ContextStatus(**row) for row in self._usable_client().ask("CONTEXTS")]
+
+    # --- configuration of the other processes -------------------------------------------------
+
+    def _get_launch_command(self, block_id: str) -> str:
+        """Return what a block runs: the environment of the script is the fallback on its PATH."""
+        config = shlex.quote(str(self._manager_config_path))
+        command = self.launch_cmd.format(config=config, block_id=block_id)
+        return f'PATH="$PATH:{Path(sys.executable).parent}" {command}'
+
+    def _interchange_config(self) -> InterchangeConfig:
+        return InterchangeConfig(
+            label=self.label,
+            run_dir=self.logdir,
+            executor_url="",
+            loopback_address=self.loopback_address,
+            worker_port=self.worker_port,
+            worker_port_range=self.worker_port_range or ANY_FREE_PORT,
+            cert_dir=self.cert_dir,
+            python_version=".".join(platform.python_version_tuple()[:2]),
+            parsl_version=version("parsl"),
+            pcm_version=VERSION,
+            heartbeat_period_s=self.heartbeat_period,
+            heartbeat_threshold_s=self.heartbeat_threshold,
+            drain_period_s=self.drain_period,
+            cores_per_worker=self.cores_per_worker,
+            prefetch_capacity=self.prefetch_capacity,
+            max_attempts=self.max_attempts,
+            check_python_mismatch=self._check_python_mismatch,
+            debug=self.worker_debug,
+        )
+
+    def _write_manager_config(self, worker_port: int) -> Path:
+        limit = self.max_workers_per_node
+        config = ManagerConfig(
+            label=self.label,
+            addresses=tuple(sorted(self.all_addresses)),
+            worker_port=worker_port,
+            cert_dir=self.cert_dir,
+            log_dir=os.path.abspath(self.worker_logdir),
+            heartbeat_period_s=self.heartbeat_period,
+            heartbeat_threshold_s=self.heartbeat_threshold,
+            address_probe_timeout_s=self.address_probe_timeout or 30.0,
+            cores_per_worker=self.cores_per_worker,
+            mem_per_worker_gb=self.mem_per_worker,
+            max_workers_per_node=None if limit == float("inf") else int(limit),
+            available_accelerators=tuple(self.available_accelerators) or None,
+            cpu_affinity=self.cpu_affinity,
+            python_path=(os.path.abspath(sys.path[0] or os.getcwd()), os.getcwd()),
+            debug=self.worker_debug,
+        )
+        path = Path(self.logdir).absolute() / "manager.json"
+        with open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(msgspec.json.encode(config))
+        return path
+
+
+class _CommandClient:
+    """What the methods of the base class use to ask the interchange."""
+
+    def __init__(self, client: InterchangeClient) -> None:
+        self._client = client
+
+    def run(self, message: str | list[str]) -> Any:
+        """Return the answer; what an interchange without managers would say if it is gone."""
+        name, argument = (message, None) if isinstance(message, str) else message
+        try:
+            return self._client.ask(name, argument)
+        except InterchangeLost:
+            return {} if name == "MANAGERS_PACKAGES" else []
+
+
+def _check_arguments(
+    cores_per_worker: float,
+    max_workers_per_node: int | None,
+    cpu_affinity: str,
+    max_attempts: int,
+) -> None:
+    if cores_per_worker <= 0:
+        raise ValueError(f"cores_per_worker must be above 0, not {cores_per_worker}")
+    if max_workers_per_node is not None and max_workers_per_node < 1:
+        raise ValueError(f"max_workers_per_node must be 1 or more, not {max_workers_per_node}")
+    if cpu_affinity not in ("block", "none"):
+        raise ValueError(
+            f"cpu_affinity must be 'block' (hosts get cores of their own) or 'none' (they share "
+            f"them), not {cpu_affinity!r}"
+        )
+    if max_attempts < 1:
+        raise ValueError(f"max_attempts must be 1 or more, not {max_attempts}")
+
+
+def _raise_failure(failure: messages.Failure, payload: tuple[bytes, ...]) -> None:
+    if payload:
+        raise load_exception(payload[0], failure.remote_traceback)
+    raise error_from_failure(failure)
+
+
+def _raise(exception: BaseException) -> None:
+    raise exception

@@ -1,0 +1,7 @@
+"""The process that keeps one context live and runs pieces in it.
+
+The manager starts it with one end of a socket pair and sends, in this order: the blob of the
+recipes, StartHost, then function blobs and pieces. ``__main__`` sets the process up,
+:mod:`~parsl_pcm.host.process` builds the context and hands piece after piece to
+:mod:`~parsl_pcm.host.calls`, :mod:`~parsl_pcm.host.inbox` receives meanwhile.
+"""

@@ -1,0 +1,41 @@
+"""``python -m parsl_pcm.host FD``: serve the manager at the other end of this socket."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import socket
+import sys
+from types import FrameType
+
+from parsl_pcm.clock import monotonic_s
+from parsl_pcm.host.connection import Connection
+from parsl_pcm.host.process import Host
+
+
+def main() -> None:
+    """Run one host until its manager stops it or is gone."""
+    started_s = monotonic_s()
+    faulthandler.enable()  # a segmentation fault leaves its Python traceback in the log
+    signal.signal(signal.SIGTERM, _leave_it_to_the_manager)
+    connection = Connection(socket.socket(fileno=int(sys.argv[1])))
+    Host(connection, started_s=started_s).serve()
+
+
+_host_pid = os.getpid()
+
+
+def _leave_it_to_the_manager(signum: int, _frame: FrameType | None) -> None:
+    """Ignore the SIGTERM that a site sends to every process of a job.
+
+    The manager gets it too, hands our pieces back, and ends us: died of SIGTERM we would look
+    like a host that its piece killed. Forked children have inherited this handler and end.
+    """
+    if os.getpid() != _host_pid:
+        signal.signal(signum, signal.SIG_DFL)
+        os.kill(os.getpid(), signum)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""The host's event loop, in a thread of its own so that engines live on between pieces."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from parsl_pcm.wire.codec import Envelope
+
+
+class EventLoopThread:
+    """Runs the coroutines of any thread on one loop, until :meth:`stop` joins it.
+
+    The main thread cannot run the loop: it waits for pieces, and the background tasks of an
+    asynchronous engine must go on meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="pcm-event-loop", daemon=True)
+        self._thread.start()
+
+    def submit(
+        self, call: Coroutine[Any, Any, Envelope], finish: Callable[[Envelope], None]
+    ) -> None:
+        """Run a call and hand its report to `finish`."""
+
+        async def run() -> None:
+            finish(await call)
+
+        asyncio.run_coroutine_threadsafe(run(), self._loop)
+
+    def stop(self) -> None:
+        """End the loop; tasks that user code left behind are dropped."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def _run(self) -> None:
+        self._loop.run_forever()
+        self._loop.close()

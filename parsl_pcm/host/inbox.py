@@ -1,0 +1,77 @@
+"""What the manager has sent and nobody has taken yet, filled by a thread of its own."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import threading
+
+from parsl_pcm.host.connection import Connection
+from parsl_pcm.types import Digest, LeaseId
+from parsl_pcm.wire.codec import Envelope
+from parsl_pcm.wire.messages import (
+    PieceRevoked,
+    RevokePiece,
+    RunPiece,
+    StartHost,
+    StopHost,
+    StoreBlob,
+)
+
+
+class Inbox:
+    """Receives while the main thread runs user code, for hours perhaps.
+
+    A thread is needed for that: the next piece must be here when one ends, a piece must be
+    handed back while another runs, and the host must end at once when its manager is gone.
+    Nobody joins it: it watches until the very end of the process, clean-up code included.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.blobs: dict[Digest, bytes] = {}
+        self._connection = connection
+        self._starts: queue.SimpleQueue[StartHost] = queue.SimpleQueue()
+        self._order: queue.SimpleQueue[LeaseId | None] = queue.SimpleQueue()
+        # dict.pop is atomic: of a runner and a revocation that want the same piece, one gets it.
+        self._waiting: dict[LeaseId, Envelope] = {}
+        threading.Thread(target=self._receive, name="pcm-inbox", daemon=True).start()
+
+    def wait_for_start(self) -> StartHost:
+        """Wait for the order to build a context; its recipes are in `blobs` by then."""
+        return self._starts.get()
+
+    def wait_for_piece(self) -> LeaseId | None:
+        """Wait for the next piece in order; None: the host must stop."""
+        return self._order.get()
+
+    def claim(self, lease_id: LeaseId) -> Envelope | None:
+        """Take a piece for running; None if it has been handed back meanwhile."""
+        return self._waiting.pop(lease_id, None)
+
+    def _receive(self) -> None:
+        try:
+            for envelope in self._connection.receive():
+                self._sort(envelope)
+        finally:
+            # The manager is gone (or sends nonsense). Nobody wants our results: end, together with
+            # every process that the context started, whatever the main thread is busy with.
+            os.killpg(0, signal.SIGKILL)
+
+    def _sort(self, envelope: Envelope) -> None:
+        match envelope.message:
+            case StoreBlob(digest=digest):
+                self.blobs[digest] = envelope.payload[0]
+            case RunPiece(lease_id=lease_id):
+                self._waiting[lease_id] = envelope
+                self._order.put(lease_id)
+            case RevokePiece(lease_id=lease_id):
+                if self._waiting.pop(lease_id, None) is not None:
+                    self._connection.send(Envelope(PieceRevoked(lease_id=lease_id)))
+            case StartHost() as start:
+                self._starts.put(start)
+            case StopHost():
+                self._waiting.clear()
+                self._order.put(None)
+            case unknown:
+                raise TypeError(f"a manager never sends {type(unknown).__name__} to a host")

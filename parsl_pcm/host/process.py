@@ -1,0 +1,140 @@
+"""Build the context, run pieces until told to stop, clean up."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from parsl_pcm import pickling
+from parsl_pcm.clock import monotonic_s
+from parsl_pcm.host.calls import FunctionCache, run_call
+from parsl_pcm.host.connection import Connection
+from parsl_pcm.host.inbox import Inbox
+from parsl_pcm.host.reports import Function, report_setup_failed, report_unloadable
+from parsl_pcm.wire.codec import Envelope
+from parsl_pcm.wire.messages import HostReady, RunPiece, SetupFailed, StartHost
+
+if TYPE_CHECKING:  # both cost 30 ms and more, and most hosts need neither
+    from concurrent.futures import ThreadPoolExecutor
+
+    from parsl_pcm.host.event_loop import EventLoopThread
+
+
+class Host:
+    """One live context and the pieces that run in it.
+
+    With a ``max_concurrency`` of 1 user code runs on the main thread (CUDA and signal handlers
+    want it), with more in a pool of threads that the end of :meth:`serve` joins. Coroutines run
+    on one event loop, started at the first of them.
+    """
+
+    def __init__(self, connection: Connection, *, started_s: float) -> None:
+        self._connection = connection
+        self._started_s = started_s
+        self._inbox = Inbox(connection)
+        self._functions = FunctionCache(self._inbox.blobs)
+        self._max_concurrency = 1
+        self._free_places = threading.Semaphore(1)
+        self._pool: ThreadPoolExecutor | None = None
+        self._event_loop: EventLoopThread | None = None
+        self._event_loop_lock = threading.Lock()
+
+    def serve(self) -> None:
+        """Live: returns after StopHost and the clean-up, or after a set-up that failed."""
+        start = self._inbox.wait_for_start()
+        with contextlib.ExitStack() as clean_up:
+            try:
+                self._build(start, clean_up)
+            except BaseException as error:  # noqa: BLE001 - goes to every waiting caller
+                self._tell_setup_failed(start, error)
+                return
+            clean_up.callback(self._end_runners)
+            self._start_runners(start.requirements.max_concurrency)
+            setup_s = monotonic_s() - self._started_s
+            self._connection.send(Envelope(HostReady(host_id=start.host_id, setup_s=setup_s)))
+            self._run_pieces()
+            self._wait_until_idle()
+
+    def _build(self, start: StartHost, clean_up: contextlib.ExitStack) -> None:
+        if start.recipes is not None:
+            recipes = pickling.load_recipes(self._inbox.blobs.pop(start.recipes))
+            clean_up.enter_context(recipes.open())
+        _flush_output()
+
+    def _tell_setup_failed(self, start: StartHost, error: BaseException) -> None:
+        report = report_setup_failed(start, error)
+        assert isinstance(report.message, SetupFailed)
+        with contextlib.suppress(ValueError, OSError):
+            sys.stderr.write(report.message.failure.remote_traceback)
+        _flush_output()
+        self._connection.send(report)
+
+    def _start_runners(self, max_concurrency: int) -> None:
+        self._max_concurrency = max_concurrency
+        self._free_places = threading.Semaphore(max_concurrency)
+        if max_concurrency > 1:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._pool = ThreadPoolExecutor(max_concurrency, "pcm-piece")
+
+    def _run_pieces(self) -> None:
+        while (lease_id := self._inbox.wait_for_piece()) is not None:
+            self._free_places.acquire()
+            envelope = self._inbox.claim(lease_id)
+            if envelope is None:
+                self._free_places.release()
+            else:
+                self._begin(envelope)
+
+    def _begin(self, envelope: Envelope) -> None:
+        """Run a piece here, or have it run, in the place that was just taken for it."""
+        piece = envelope.message
+        assert isinstance(piece, RunPiece)
+        try:
+            function = self._functions.get(piece.function)  # here, so imports use the main thread
+        except BaseException as error:  # noqa: BLE001 - goes to the caller
+            self._finish(report_unloadable(piece.lease_id, "the function of a call", error))
+            return
+        if self._pool is None:
+            self._run(piece, function, envelope.payload[0])
+        else:
+            self._pool.submit(self._run, piece, function, envelope.payload[0])
+
+    def _run(self, piece: RunPiece, function: Function, arguments: bytes) -> None:
+        report = run_call(piece, function, arguments)
+        if isinstance(report, Envelope):
+            self._finish(report)
+            return
+        self._start_event_loop().submit(report, self._finish)
+
+    def _start_event_loop(self) -> EventLoopThread:
+        from parsl_pcm.host.event_loop import EventLoopThread
+
+        with self._event_loop_lock:
+            if self._event_loop is None:
+                self._event_loop = EventLoopThread()
+            return self._event_loop
+
+    def _finish(self, report: Envelope) -> None:
+        _flush_output()
+        self._free_places.release()
+        self._connection.send(report)
+
+    def _wait_until_idle(self) -> None:
+        for _ in range(self._max_concurrency):
+            self._free_places.acquire()
+
+    def _end_runners(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+        if self._event_loop is not None:
+            self._event_loop.stop()
+
+
+def _flush_output() -> None:
+    """Write out what user code printed: the end of the log must explain a sudden death."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(ValueError, OSError, AttributeError):  # closed or replaced
+            stream.flush()

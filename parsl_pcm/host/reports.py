@@ -1,0 +1,106 @@
+"""What a caller is told: results and failures as messages, with the usual cure."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from typing import Any
+
+from parsl_pcm import pickling
+from parsl_pcm.host.tracebacks import describe, format_remote
+from parsl_pcm.types import LeaseId
+from parsl_pcm.wire.codec import Envelope
+from parsl_pcm.wire.messages import (
+    Failure,
+    FailureKind,
+    PieceFailed,
+    PieceFinished,
+    RunPiece,
+    SetupFailed,
+    StartHost,
+)
+
+Function = Callable[..., Any]
+
+
+def report_result(piece: RunPiece, function: Function, result: Any, run_s: float) -> Envelope:
+    """Return the result of a call, or that it cannot be pickled."""
+    try:
+        payload = pickling.dump_result(result)
+    except BaseException as error:  # noqa: BLE001 - goes to the caller
+        return _report_unpicklable(piece.lease_id, function, result, error)
+    finished = PieceFinished(
+        lease_id=piece.lease_id, start=piece.start, stop=piece.stop, run_s=run_s
+    )
+    return Envelope(finished, (payload,))
+
+
+def report_raised(lease_id: LeaseId, function: Function, error: BaseException) -> Envelope:
+    """Return what the user's function raised."""
+    payload = pickling.dump_exception(error)
+    return _piece_failed(lease_id, f"{name_of(function)} raised {describe(error)}", error, payload)
+
+
+def report_unloadable(lease_id: LeaseId, what: str, error: BaseException) -> Envelope:
+    """Return that a function, or the arguments of a call, cannot be loaded here."""
+    if isinstance(error, ImportError):
+        cure = "install it in the environment that worker_init sets up on the nodes"
+    elif isinstance(error, MemoryError):
+        cure = "send a path or fewer items at once, or declare host_memory on the context"
+    else:
+        cure = "check that node and caller have the same versions of the packages it uses"
+    message = f"cannot load {what} on node {platform.node()}: {describe(error)}; {cure}"
+    return _piece_failed(lease_id, message, error)
+
+
+def report_setup_failed(start: StartHost, error: BaseException) -> Envelope:
+    """Return why the context could not be built."""
+    message = (
+        f"the set-up of context {start.name!r} failed on node {platform.node()}: "
+        f"{describe(error)}; {_cure_of_setup(error)}"
+    )
+    failure = Failure(
+        kind=FailureKind.SETUP_FAILED, message=message, remote_traceback=format_remote(error)
+    )
+    return Envelope(SetupFailed(host_id=start.host_id, failure=failure))
+
+
+def name_of(function: Function) -> str:
+    """Return the name under which its author knows a function."""
+    return str(getattr(function, "__qualname__", None) or repr(function))
+
+
+def _cure_of_setup(error: BaseException) -> str:
+    if isinstance(error, ImportError):
+        return "install it in the environment that worker_init sets up on the nodes"
+    if isinstance(error, FileNotFoundError):
+        return "the path must exist on the nodes, not only where the script runs"
+    if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__:
+        return (
+            "declare more with @context(gpu_memory=..., host_memory=...) or load less"
+        )
+    return "try it alone on such a node: `with recipe.open() as live: ...`"
+
+
+def _report_unpicklable(
+    lease_id: LeaseId, function: Function, result: Any, error: BaseException
+) -> Envelope:
+    if isinstance(error, MemoryError):
+        problem = "for whose pickle the node has not enough memory"
+    else:
+        problem = f"which cannot be pickled ({describe(error)})"
+    message = (
+        f"{name_of(function)} returned a {type(result).__qualname__}, {problem}; return plain data "
+        "(text, numbers, lists, arrays), or write it to a file and return the path"
+    )
+    return _piece_failed(lease_id, message, error)
+
+
+def _piece_failed(
+    lease_id: LeaseId, message: str, error: BaseException, exception: bytes | None = None
+) -> Envelope:
+    failure = Failure(
+        kind=FailureKind.RAISED, message=message, remote_traceback=format_remote(error)
+    )
+    payload = () if exception is None else (exception,)
+    return Envelope(PieceFailed(lease_id=lease_id, failure=failure), payload)

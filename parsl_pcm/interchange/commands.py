@@ -1,0 +1,58 @@
+"""What the executor may ask: answers are plain data, with the keys that Parsl's tools expect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from parsl_pcm.core.cluster import Cluster
+from parsl_pcm.core.records import ContextRecord, ManagerRecord
+from parsl_pcm.core.transitions import HostState, ManagerState
+from parsl_pcm.interchange.peers import Peer, Peers
+
+
+def describe_managers(cluster: Cluster, peers: Peers, now: float) -> list[dict[str, Any]]:
+    """Return one dictionary for each manager, with HighThroughputExecutor's keys and ours."""
+    return [
+        _describe_manager(cluster.managers[peer.manager_id], peer, now)
+        for peer in peers.all()
+        if peer.manager_id in cluster.managers
+    ]
+
+
+def _describe_manager(manager: ManagerRecord, peer: Peer, now: float) -> dict[str, Any]:
+    registration = peer.registration
+    return {
+        "manager": manager.manager_id,
+        "block_id": manager.block_id,
+        "worker_count": len(manager.hosts),
+        "tasks": manager.num_leases,
+        "idle_duration": 0.0 if manager.num_leases else now - manager.idle_since,
+        "active": manager.state is ManagerState.ACTIVE,
+        "draining": manager.state is ManagerState.DRAINING,
+        "parsl_version": registration.parsl_version,
+        "python_version": registration.python_version,
+        "hostname": registration.hostname,
+        "devices": [device.name for device in manager.resources.devices],
+        "contexts": sorted({host.context.name for host in manager.hosts.values()}),
+    }
+
+
+def describe_contexts(cluster: Cluster) -> list[dict[str, Any]]:
+    """Return one dictionary for each declared context."""
+    return [_describe_context(context) for context in cluster.contexts.values()]
+
+
+def _describe_context(context: ContextRecord) -> dict[str, Any]:
+    hosts = context.hosts.values()
+    num_held = sum(host.load for host in hosts)
+    num_running = sum(len(host.running()) for host in hosts)
+    return {
+        "name": context.name,
+        "context_key": context.context_key,
+        "loading": context.num_starting,
+        "warm": sum(host.state is HostState.READY for host in hosts),
+        "queued": context.num_waiting + num_held - num_running,
+        "running": num_running,
+        "setup_s": context.setup_s.value,
+        "item_s": context.service_s.value,
+    }

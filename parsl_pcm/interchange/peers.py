@@ -1,0 +1,69 @@
+"""The managers that are connected: what is known of each, and what it has been sent already."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from parsl_pcm.types import Digest, ManagerId
+from parsl_pcm.wire.codec import Envelope
+from parsl_pcm.wire.messages import RegisterManager
+
+
+@dataclass(slots=True, eq=False)
+class Peer:
+    """A registered manager."""
+
+    registration: RegisterManager
+    descriptor: int
+    """Of its TCP connection on our side: a closed connection is reported by this number."""
+    blobs: set[Digest] = field(default_factory=set)
+    """What it has been sent, so that nothing is sent to it twice."""
+    last_sent_at: float = 0.0
+
+    @property
+    def manager_id(self) -> ManagerId:
+        """Its name, chosen by itself."""
+        return self.registration.manager_id
+
+
+class Peers:
+    """All registered managers, and what waits to be sent to whom in this turn of the loop."""
+
+    def __init__(self) -> None:
+        self._peers: dict[ManagerId, Peer] = {}
+        self._of_descriptor: dict[int, ManagerId] = {}
+        self._outgoing: dict[ManagerId, list[Envelope]] = {}
+
+    def __contains__(self, manager_id: ManagerId) -> bool:
+        return manager_id in self._peers
+
+    def __getitem__(self, manager_id: ManagerId) -> Peer:
+        return self._peers[manager_id]
+
+    def all(self) -> list[Peer]:
+        """Return the registered managers, the oldest first."""
+        return list(self._peers.values())
+
+    def add(self, peer: Peer) -> None:
+        """Record a manager that was admitted."""
+        self._peers[peer.manager_id] = peer
+        self._of_descriptor[peer.descriptor] = peer.manager_id
+
+    def remove(self, manager_id: ManagerId) -> None:
+        """Forget a manager, if it is known; what waits for it is still sent."""
+        peer = self._peers.pop(manager_id, None)
+        if peer is not None and self._of_descriptor.get(peer.descriptor) == manager_id:
+            del self._of_descriptor[peer.descriptor]
+
+    def connected_through(self, descriptor: int) -> ManagerId | None:
+        """Return the manager at the other end of a connection; None if it is not registered."""
+        return self._of_descriptor.get(descriptor)
+
+    def send(self, manager_id: ManagerId, envelope: Envelope) -> None:
+        """Queue a message; manager_id need not be registered (a refusal)."""
+        self._outgoing.setdefault(manager_id, []).append(envelope)
+
+    def take_outgoing(self) -> dict[ManagerId, list[Envelope]]:
+        """Return what waits, by manager, and forget it."""
+        outgoing, self._outgoing = self._outgoing, {}
+        return outgoing

@@ -1,0 +1,159 @@
+"""Carries out what the scheduler decides: each action becomes a message with its payload."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, NamedTuple
+
+from parsl_pcm.core import actions
+from parsl_pcm.core.actions import Action
+from parsl_pcm.interchange.peers import Peers
+from parsl_pcm.types import ContextKey, Digest, ManagerId, TaskId
+from parsl_pcm.wire import messages
+from parsl_pcm.wire.codec import Envelope
+from parsl_pcm.wire.messages import Failure, FailureKind
+
+logger = logging.getLogger(__name__)
+
+
+class StoredTask(NamedTuple):
+    """What is kept of an open task, to send its pieces as often as needed."""
+
+    function: Digest
+    arguments: bytes
+
+
+class Performer:
+    """Keeps what the scheduler never sees (arguments, functions, recipes) and sends it.
+
+    Parameters
+    ----------
+    peers
+        Messages to managers are queued here.
+    to_executor
+        Messages to the executor are appended to this list.
+
+    Attributes
+    ----------
+    payload, failure
+        Of the message that is being handled: a result or an exception that may be passed on.
+    """
+
+    def __init__(self, peers: Peers, to_executor: list[Envelope]) -> None:
+        self._peers = peers
+        self._to_executor = to_executor
+        self.payload: tuple[bytes, ...] = ()
+        self.failure: Failure | None = None
+        self._blobs: dict[Digest, bytes] = {}
+        self._contexts: dict[ContextKey, messages.DeclareContext] = {}
+        self._tasks: dict[TaskId, StoredTask] = {}
+
+    def store_blob(self, message: messages.StoreBlob) -> None:
+        """Keep the content that came with this message."""
+        self._blobs[message.digest] = self.payload[0]
+
+    def store_context(self, message: messages.DeclareContext) -> None:
+        """Keep how to build a context."""
+        self._contexts[message.context_key] = message
+
+    def store_task(self, message: messages.SubmitTask) -> None:
+        """Keep the arguments that came with this message until the task is forgotten."""
+        self._tasks[message.task_id] = StoredTask(message.function, self.payload[0])
+
+    def perform(self, decided: Iterable[Action]) -> None:
+        """Carry actions out in their order."""
+        for action in decided:
+            self._carry_out[type(action)](self, action)
+
+    def _send_piece(self, action: actions.SendPiece) -> None:
+        task = self._tasks[action.task_id]
+        self._send_blob(action.manager_id, task.function)
+        message = messages.RunPiece(
+            host_id=action.host_id,
+            lease_id=action.lease_id,
+            task_id=action.task_id,
+            start=action.start,
+            stop=action.stop,
+            function=task.function,
+        )
+        self._peers.send(action.manager_id, Envelope(message, (task.arguments,)))
+
+    def _deliver_range(self, action: actions.DeliverRange) -> None:
+        message = messages.RangeDelivered(
+            task_id=action.task_id, start=action.start, stop=action.stop
+        )
+        self._to_executor.append(Envelope(message, self.payload))
+
+    def _deliver_exception(self, action: actions.DeliverException) -> None:
+        assert self.failure is not None, "an exception is delivered while it is being handled"
+        message = messages.TaskFailed(task_id=action.task_id, failure=self.failure)
+        self._to_executor.append(Envelope(message, self.payload))
+
+    def _fail_task(self, action: actions.FailTask) -> None:
+        failure = Failure(
+            kind=FailureKind(action.reason.value),
+            message=action.message,
+            remote_traceback=action.remote_traceback,
+            log_tail=action.log_tail,
+        )
+        message = messages.TaskFailed(task_id=action.task_id, failure=failure)
+        self._to_executor.append(Envelope(message))
+
+    def _forget_task(self, action: actions.ForgetTask) -> None:
+        del self._tasks[action.task_id]
+
+    def _start_host(self, action: actions.StartHost) -> None:
+        declared = self._contexts[action.context_key]
+        logger.info(
+            "host %s of context %r starts on manager %s %s",
+            action.host_id,
+            declared.name,
+            action.manager_id,
+            action.device_ids,
+        )
+        if declared.recipes is not None:
+            self._send_blob(action.manager_id, declared.recipes)
+        message = messages.StartHost(
+            host_id=action.host_id,
+            context_key=action.context_key,
+            name=declared.name,
+            requirements=declared.requirements,
+            device_ids=action.device_ids,
+            recipes=declared.recipes,
+            env=declared.env,
+        )
+        self._peers.send(action.manager_id, Envelope(message))
+
+    def _stop_host(self, action: actions.StopHost) -> None:
+        logger.info("host %s on manager %s is stopped", action.host_id, action.manager_id)
+        message = messages.StopHost(host_id=action.host_id)
+        self._peers.send(action.manager_id, Envelope(message))
+
+    def _revoke_lease(self, action: actions.RevokeLease) -> None:
+        message = messages.RevokePiece(host_id=action.host_id, lease_id=action.lease_id)
+        self._peers.send(action.manager_id, Envelope(message))
+
+    def _dismiss_manager(self, action: actions.DismissManager) -> None:
+        logger.info("manager %s is dismissed: %s", action.manager_id, action.reason)
+        self._peers.send(action.manager_id, Envelope(messages.Shutdown(reason=action.reason)))
+
+    _carry_out: ClassVar[dict[type[Action], Callable[[Performer, Any], None]]] = {
+        actions.SendPiece: _send_piece,
+        actions.DeliverRange: _deliver_range,
+        actions.DeliverException: _deliver_exception,
+        actions.FailTask: _fail_task,
+        actions.ForgetTask: _forget_task,
+        actions.StartHost: _start_host,
+        actions.StopHost: _stop_host,
+        actions.RevokeLease: _revoke_lease,
+        actions.DismissManager: _dismiss_manager,
+    }
+
+    def _send_blob(self, manager_id: ManagerId, digest: Digest) -> None:
+        """Send a blob unless this manager has it."""
+        known = self._peers[manager_id].blobs
+        if digest not in known:
+            known.add(digest)
+            blob = self._blobs[digest]
+            self._peers.send(manager_id, Envelope(messages.StoreBlob(digest=digest), (blob,)))

@@ -1,0 +1,245 @@
+"""One host process as its manager sees it, from its start until the last of its memory is free."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import math
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from parsl_pcm.manager.channel import Channel
+from parsl_pcm.manager.exits import describe_exit, log_tail
+from parsl_pcm.types import Digest
+from parsl_pcm.wire.codec import Envelope
+from parsl_pcm.wire.messages import (
+    Failure,
+    FailureKind,
+    HostExited,
+    HostReady,
+    SetupFailed,
+    StartHost,
+    StopHost,
+)
+
+STOP_GRACE_S = 10.0
+"""For the running piece and the clean-up code, after StopHost."""
+_FAILED_GRACE_S = 2.0
+"""For a host to end by itself after it has said that its set-up failed."""
+_EXIT_GRACE_S = 1.0
+"""From the end of the connection to the end of the process, which the kernel tells later."""
+_GONE_GRACE_S = 5.0
+"""For the kernel to remove killed processes; one that hangs in a driver may never go."""
+_GONE_CHECK_S = 0.02
+
+
+class HostState(enum.Enum):
+    """Where a host is in its life."""
+
+    SETTING_UP = "setting_up"
+    READY = "ready"
+    STOPPING = "stopping"
+    """Asked to; it may still finish what it runs."""
+    DYING = "dying"
+    """Its first process ended, or was killed; others of its group may still hold memory."""
+
+
+class HostProcess:
+    """A host, its socket and its log.
+
+    Attributes
+    ----------
+    deadline_s
+        Monotonic time at which :meth:`meet_deadline` and :meth:`notice_exit` have something to do.
+    sent_digests
+        Blobs that the host has been sent.
+    """
+
+    def __init__(
+        self, start: StartHost, *, environment: Mapping[str, str], log_dir: Path, now: float
+    ) -> None:
+        self.start = start
+        self.log_path = log_dir / f"host-{start.host_id}-{_file_name(start.name)}.log"
+        self.state = HostState.SETTING_UP
+        self.deadline_s = now + start.requirements.setup_timeout_s
+        self.sent_digests: set[Digest] = set()
+        self._started_s = now
+        self._silent_since_s = math.inf
+        self._gone_by_s = math.inf
+        self._reason: str | None = None
+        self._setup_failure: Failure | None = None
+        self._process, sock = _spawn(environment, self.log_path)
+        self.channel = Channel(sock)
+
+    @property
+    def pid(self) -> int:
+        """The first process of the host, and the number of its group."""
+        return self._process.pid
+
+    def receive(self, now: float) -> list[Envelope]:
+        """Return what the host has to say to the interchange."""
+        translated = (self._translate(envelope, now) for envelope in self.channel.receive())
+        return [envelope for envelope in translated if envelope is not None]
+
+    def stop(self, now: float, *, grace_s: float = STOP_GRACE_S) -> None:
+        """Ask it to end, and kill it if it has not after the grace time."""
+        if self.state is HostState.SETTING_UP:  # there is nothing to clean up yet
+            self.kill("stopped during its set-up", now)
+        elif self.state is HostState.READY:
+            self.channel.send([Envelope(StopHost(host_id=self.start.host_id))])
+            self.state = HostState.STOPPING
+            self.deadline_s = now + grace_s
+
+    def kill(self, reason: str, now: float) -> None:
+        """End every process of the host at once."""
+        if self.state is HostState.DYING:
+            return
+        self._reason = reason
+        self.state = HostState.DYING
+        self._gone_by_s = now + _GONE_GRACE_S
+        self.deadline_s = now + _GONE_CHECK_S
+        _signal_group(self.pid, signal.SIGKILL)
+
+    def meet_deadline(self, now: float) -> None:
+        """Do what is due: nothing before `deadline_s`."""
+        if now < self.deadline_s:
+            return
+        match self.state:
+            case HostState.SETTING_UP if self._setup_failure is None:
+                timeout_s = self.start.requirements.setup_timeout_s
+                self._fail_setup(
+                    f"took longer than {timeout_s:g} s and was ended; if it needs more, "
+                    "declare @context(setup_timeout_s=...)"
+                )
+                self.kill("set-up timed out", now)
+            case HostState.SETTING_UP:
+                self.kill("did not end by itself after its set-up failed", now)
+            case HostState.STOPPING:
+                self.kill("killed: it did not stop in time when asked to", now)
+            case HostState.READY | HostState.DYING:
+                pass  # what is due then is done by notice_exit
+
+    def notice_exit(self, now: float) -> Envelope | None:
+        """Return its last message once it is really gone, with its memory free; else None."""
+        return_code = self._process.poll()
+        if return_code is not None:
+            self._take_exit(return_code, now)
+        elif self.channel.is_closed:
+            self._take_silence(now)
+        if self.state is not HostState.DYING:
+            return None
+        is_gone = return_code is not None and _is_group_gone(self.pid)
+        if is_gone or now >= self._gone_by_s:
+            return Envelope(self._last_message())
+        self.deadline_s = now + _GONE_CHECK_S
+        return None
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait for a killed host to be gone, when the manager itself ends."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout_s)
+
+    def _translate(self, envelope: Envelope, now: float) -> Envelope | None:
+        match envelope.message:
+            case HostReady() as ready:
+                if self.state is not HostState.SETTING_UP:  # too late: it is being killed
+                    return None
+                self.state = HostState.READY
+                self.deadline_s = math.inf
+                setup_s = now - self._started_s  # the start of Python included
+                return Envelope(msgspec.structs.replace(ready, setup_s=setup_s))
+            case SetupFailed(failure=failure):  # is told when the host is gone
+                self._setup_failure = failure
+                self.deadline_s = now + _FAILED_GRACE_S
+                return None
+            case _:
+                return envelope
+
+    def _take_exit(self, return_code: int, now: float) -> None:
+        is_asked = self.state is HostState.STOPPING and return_code == 0
+        self._take_end("stopped as asked" if is_asked else describe_exit(return_code), now)
+
+    def _take_silence(self, now: float) -> None:
+        """Wait for the exit of a host that closed its connection; kill one that lives on."""
+        self._silent_since_s = min(now, self._silent_since_s)
+        exit_due_s = self._silent_since_s + _EXIT_GRACE_S
+        if now >= exit_due_s:
+            self._take_end("killed: it had closed the connection to its manager", now)
+        else:
+            self.deadline_s = min(self.deadline_s, exit_due_s)
+
+    def _take_end(self, reason: str, now: float) -> None:
+        """Take note of a host that ended by itself, and end what it left behind."""
+        if self.state is HostState.SETTING_UP and self._setup_failure is None:
+            self._fail_setup(f"ended its process: {reason}; its log says more")
+        self.kill(reason, now)
+
+    def _fail_setup(self, what_happened: str) -> None:
+        message = (
+            f"the set-up of context {self.start.name!r} on node {socket.gethostname()} "
+            f"{what_happened}"
+        )
+        self._setup_failure = Failure(kind=FailureKind.SETUP_FAILED, message=message)
+
+    def _last_message(self) -> SetupFailed | HostExited:
+        tail = log_tail(self.log_path)
+        if self._setup_failure is not None:
+            failure = msgspec.structs.replace(self._setup_failure, log_tail=tail)
+            return SetupFailed(host_id=self.start.host_id, failure=failure)
+        return HostExited(
+            host_id=self.start.host_id,
+            description=self._reason or "gone",
+            log_tail=tail,
+            log_path=str(self.log_path),
+        )
+
+
+def _spawn(
+    environment: Mapping[str, str], log_path: Path
+) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Start a host in a session of its own; raises OSError if that cannot be done."""
+    ours, theirs = socket.socketpair()
+    with theirs, log_path.open("ab") as log:
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "parsl_pcm.host", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        except OSError:
+            ours.close()
+            raise
+    return process, ours
+
+
+def _signal_group(group: int, signum: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signum)
+
+
+def _is_group_gone(group: int) -> bool:
+    """Whether no process is left in the group; call it only after the leader was reaped."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-group, os.WNOHANG)[0]:  # orphans of the host: we are their subreaper
+            pass
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return True
+    return False
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^\w.+-]", "_", name)[:80]

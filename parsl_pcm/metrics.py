@@ -1,0 +1,3 @@
+class Metrics:
+    def observe(self, record): pass
+    def summary(self, path): return "summary "+path

@@ -1,0 +1,332 @@
+"""Every message that crosses a process boundary, by who sends it to whom.
+
+Payload frames (named in each docstring) follow the head untouched; see :mod:`parsl_pcm.wire.codec`.
+Durations cross the wire, never instants.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+from msgspec import Struct
+
+from parsl_pcm.types import (
+    BlockId,
+    ContextKey,
+    DeviceId,
+    Digest,
+    HostId,
+    LeaseId,
+    ManagerId,
+    NodeResources,
+    Requirements,
+    TaskId,
+)
+
+PROTOCOL_VERSION = 1
+"""Raised by one with every change of a message; a manager of another version is refused."""
+
+
+class Message(Struct, frozen=True, kw_only=True, tag=True):
+    """Base of all messages."""
+
+
+class FailureKind(enum.Enum):
+    """Why a task failed. Everything but RAISED is our report, not the user's exception."""
+
+    RAISED = "raised"
+    """The user's function raised; the pickled exception is the payload frame."""
+    SETUP_FAILED = "setup_failed"
+    """Its context could not be built."""
+    KILLS_HOST = "kills_host"
+    """It killed its host on each of its attempts."""
+    DOES_NOT_FIT = "does_not_fit"
+    """Its context needs more than any node has."""
+    CANCELLED = "cancelled"
+    """The caller gave it up."""
+
+
+class Failure(Struct, frozen=True, kw_only=True):
+    """What the user is told about a failed task."""
+
+    kind: FailureKind
+    message: str
+    """A sentence: what was wrong, the value, the usual cure."""
+    remote_traceback: str = ""
+    log_tail: str = ""
+
+
+# --- executor -> interchange ------------------------------------------------------------------
+
+
+class StoreBlob(Message, frozen=True, kw_only=True, tag=True):
+    """Keep this content under its hash. Payload: [blob]. Also interchange -> manager -> host."""
+
+    digest: Digest
+
+
+class DeclareContext(Message, frozen=True, kw_only=True, tag=True):
+    """Make a context known before the first task that needs it."""
+
+    context_key: ContextKey
+    name: str
+    requirements: Requirements
+    recipes: Digest | None
+    """Blob of its pickled recipes (:func:`parsl_pcm.pickling.dump_recipes`); None: no context."""
+    env: dict[str, str]
+    """Environment variables of the host process; may hold secrets, so it is never logged."""
+
+
+class SubmitTask(Message, frozen=True, kw_only=True, tag=True):
+    """Run a call. Payload: [arguments]."""
+
+    task_id: TaskId
+    context_key: ContextKey
+    function: Digest
+    num_items: int = 1
+    priority: int = 0
+
+
+class CancelTask(Message, frozen=True, kw_only=True, tag=True):
+    """The caller does not want the result any more."""
+
+    task_id: TaskId
+
+
+class Command(Message, frozen=True, kw_only=True, tag=True):
+    """A question or an order of the executor; answered by a CommandReply."""
+
+    request_id: int
+    name: str
+    argument: str | None = None
+
+
+class Shutdown(Message, frozen=True, kw_only=True, tag=True):
+    """End: executor -> interchange, and interchange -> manager."""
+
+    reason: str
+
+
+# --- interchange -> executor ------------------------------------------------------------------
+
+
+class InterchangeStarted(Message, frozen=True, kw_only=True, tag=True):
+    """The interchange listens for managers on this port."""
+
+    worker_port: int
+
+
+class ManagerAdmitted(Message, frozen=True, kw_only=True, tag=True):
+    """A manager registered."""
+
+    manager_id: ManagerId
+    block_id: BlockId
+    hostname: str
+    num_slots: int
+    """Hosts that run side by side there: one for each device, or for each CPU slot."""
+
+
+class ManagerRefused(Message, frozen=True, kw_only=True, tag=True):
+    """A manager was sent away, for example since its Python differs."""
+
+    block_id: BlockId
+    reason: str
+
+
+class RangeDelivered(Message, frozen=True, kw_only=True, tag=True):
+    """Results of the items [start, stop) of a task, each delivered once. Payload: [result]."""
+
+    task_id: TaskId
+    start: int
+    stop: int
+
+
+class TaskFailed(Message, frozen=True, kw_only=True, tag=True):
+    """A task ended without a result. Payload: [pickled exception] if RAISED, else none."""
+
+    task_id: TaskId
+    failure: Failure
+
+
+class CommandReply(Message, frozen=True, kw_only=True, tag=True):
+    """The answer to a Command: plain data."""
+
+    request_id: int
+    value: Any
+
+
+class RunSummary(Message, frozen=True, kw_only=True, tag=True):
+    """Last message of an interchange that was asked to end."""
+
+    text: str
+
+
+class InterchangeFailing(Message, frozen=True, kw_only=True, tag=True):
+    """Last words of an interchange that ends because of an error of ours."""
+
+    traceback: str
+
+
+# --- manager -> interchange -------------------------------------------------------------------
+
+
+class RegisterManager(Message, frozen=True, kw_only=True, tag=True):
+    """First message of a manager."""
+
+    protocol_version: int
+    manager_id: ManagerId
+    block_id: BlockId
+    hostname: str
+    pid: int
+    python_version: str
+    """Major and minor, for example 3.11: hosts must be able to unpickle what the user pickled."""
+    parsl_version: str
+    pcm_version: str
+    resources: NodeResources
+    packages: dict[str, str]
+    remaining_s: float | None = None
+    """Seconds until the site ends this block; None: unknown."""
+
+
+class ManagerAlive(Message, frozen=True, kw_only=True, tag=True):
+    """Heartbeat, in both directions."""
+
+
+class ManagerLeaving(Message, frozen=True, kw_only=True, tag=True):
+    """Goodbye: every piece that it still held is handed back with this."""
+
+    reason: str
+
+
+class HostReady(Message, frozen=True, kw_only=True, tag=True):
+    """The context is live. Also host -> manager."""
+
+    host_id: HostId
+    setup_s: float
+    """From the start of the process to the context being live."""
+
+
+class SetupFailed(Message, frozen=True, kw_only=True, tag=True):
+    """The context could not be built; the host is gone. Also host -> manager."""
+
+    host_id: HostId
+    failure: Failure
+
+
+class HostExited(Message, frozen=True, kw_only=True, tag=True):
+    """A host is gone: asked to (StopHost) or not."""
+
+    host_id: HostId
+    description: str
+    """For a person: ``killed by SIGKILL (often: out of memory)``, ``exited with code 3``."""
+    log_tail: str
+    log_path: str
+
+
+class PieceFinished(Message, frozen=True, kw_only=True, tag=True):
+    """Results of the items [start, stop) of a lease. Payload: [result]. Also host -> manager.
+
+    The ranges of one lease arrive in order, without gaps.
+    """
+
+    lease_id: LeaseId
+    start: int
+    stop: int
+    run_s: float
+    """Seconds that the user's function took."""
+
+
+class PieceFailed(Message, frozen=True, kw_only=True, tag=True):
+    """The user's function raised. Payload: [pickled exception]. Also host -> manager."""
+
+    lease_id: LeaseId
+    failure: Failure
+
+
+class PieceRevoked(Message, frozen=True, kw_only=True, tag=True):
+    """The piece had not been started and never will be, here. Also host -> manager."""
+
+    lease_id: LeaseId
+
+
+# --- interchange -> manager -------------------------------------------------------------------
+
+
+class RegistrationAccepted(Message, frozen=True, kw_only=True, tag=True):
+    """Welcome."""
+
+
+class RegistrationRefused(Message, frozen=True, kw_only=True, tag=True):
+    """The manager must end; the reason goes to its log and to the user."""
+
+    reason: str
+
+
+class StartHost(Message, frozen=True, kw_only=True, tag=True):
+    """Start a process that builds this context on these devices. Also manager -> host."""
+
+    host_id: HostId
+    context_key: ContextKey
+    name: str
+    requirements: Requirements
+    device_ids: tuple[DeviceId, ...]
+    recipes: Digest | None
+    env: dict[str, str]
+
+
+class StopHost(Message, frozen=True, kw_only=True, tag=True):
+    """End a host: its clean-up code runs, then the process ends. Also manager -> host."""
+
+    host_id: HostId
+
+
+class RunPiece(Message, frozen=True, kw_only=True, tag=True):
+    """Run the items [start, stop) of a task. Payload: [arguments]. Also manager -> host."""
+
+    host_id: HostId
+    lease_id: LeaseId
+    task_id: TaskId
+    start: int
+    stop: int
+    function: Digest
+
+
+class RevokePiece(Message, frozen=True, kw_only=True, tag=True):
+    """Hand a piece back unless it has been started. Also manager -> host."""
+
+    host_id: HostId
+    lease_id: LeaseId
+
+
+AnyMessage = (
+    StoreBlob
+    | DeclareContext
+    | SubmitTask
+    | CancelTask
+    | Command
+    | Shutdown
+    | InterchangeStarted
+    | ManagerAdmitted
+    | ManagerRefused
+    | RunSummary
+    | RangeDelivered
+    | TaskFailed
+    | CommandReply
+    | InterchangeFailing
+    | RegisterManager
+    | ManagerAlive
+    | ManagerLeaving
+    | HostReady
+    | SetupFailed
+    | HostExited
+    | PieceFinished
+    | PieceFailed
+    | PieceRevoked
+    | RegistrationAccepted
+    | RegistrationRefused
+    | StartHost
+    | StopHost
+    | RunPiece
+    | RevokePiece
+)

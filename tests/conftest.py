@@ -1,0 +1,66 @@
+"""What all tests share: Parsl writes to a temporary folder, and no process outlives its tests."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Every process that a test starts inherits this, wherever in the process tree it ends up.
+MARK = "PARSL_PCM_TEST_RUN"
+os.environ[MARK] = uuid.uuid4().hex
+GRACE_S = 10.0
+
+# Processes start in the temporary folder of their test; they must find this checkout all the same.
+CHECKOUT = str(Path(__file__).parents[1])
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [CHECKOUT, os.environ.get("PYTHONPATH")]))
+
+# A loaded machine must not fail a property; a failure must come again in the next run.
+settings.register_profile(
+    "default", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("default")
+
+
+@pytest.fixture(autouse=True)
+def in_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run in a folder of its own: Parsl writes ``runinfo`` to where it is started."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_process_is_left() -> Iterator[None]:
+    """Fail if anything that the module's tests started still lives 10 s after the last of them."""
+    yield
+    _, left = psutil.wait_procs(started_by_tests(), timeout=GRACE_S)
+    described = [describe(process) for process in left]
+    for process in left:
+        process.kill()
+    assert not described, f"left behind: {described}"
+
+
+def started_by_tests() -> list[psutil.Process]:
+    """Return the processes that carry our mark, but for this one and multiprocessing's tracker."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            is_ours = process.environ().get(MARK) == os.environ[MARK]
+            is_tracker = "multiprocessing.resource_tracker" in " ".join(process.cmdline())
+        except psutil.Error:
+            continue
+        if is_ours and not is_tracker and process.pid != os.getpid():
+            found.append(process)
+    return found
+
+
+def describe(process: psutil.Process) -> str:
+    """Return the process number and what it runs."""
+    try:
+        return f"{process.pid}: {' '.join(process.cmdline())[:200]}"
+    except psutil.Error:
+        return f"{process.pid}"

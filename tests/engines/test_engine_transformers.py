@@ -1,0 +1,51 @@
+"""What is special about transformers: batches are padded on the left, by hand."""
+
+from __future__ import annotations
+
+import pytest
+from engines_under_test import need
+
+from parsl_pcm.engines import Completion, transformers
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("default"),
+]
+PROMPTS = ["Helium", "The Moon orbits", "Copper is a metal; helium is", "NOT", "Sun" * 30]
+
+
+@pytest.fixture(autouse=True)
+def transformers_is_installed() -> None:
+    need("transformers")
+
+
+def answers(model: str, **options: object) -> list[Completion]:
+    with transformers(model, dtype="float32", **options).open() as engine:
+        return engine.generate(PROMPTS, max_tokens=12)
+
+
+def test_answers_do_not_depend_on_the_batch(tiny_llama: str) -> None:
+    together = answers(tiny_llama, batch_size=len(PROMPTS))
+    assert together == answers(tiny_llama, batch_size=1) == answers(tiny_llama, batch_size=2)
+
+
+def test_answers_are_those_of_the_library(tiny_llama: str) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
+    model = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype="float32")
+    expected = []
+    for prompt in PROMPTS:
+        inputs = tokenizer(prompt, return_tensors="pt", return_token_type_ids=False)
+        output = model.generate(**inputs, max_new_tokens=12, do_sample=False)
+        answer = output[0, inputs["input_ids"].shape[1] :]
+        expected.append(tokenizer.decode(answer, skip_special_tokens=True))
+    assert [row.text for row in answers(tiny_llama)] == expected
+
+
+def test_what_the_model_author_prefers_does_not_leak_in(tiny_llama: str) -> None:
+    with transformers(tiny_llama, dtype="float32").open() as engine:
+        settings = engine._model.generation_config
+    assert settings.repetition_penalty in (None, 1.0)
+    assert settings.top_p in (None, 1.0)

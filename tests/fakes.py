@@ -1,0 +1,412 @@
+"""A pool in virtual time for the scheduler: it plays the driver, the managers and their hosts.
+
+Every message of a manager travels in order, those of different managers overtake each other, and
+nothing happens unless the owner of the pool asks for it. ``feed`` holds what the scheduler must
+never break: every item is delivered once at most, a task ends once, and no action refers to a
+host that is not there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from random import Random
+
+from parsl_pcm.core import actions, events
+from parsl_pcm.core.actions import Action
+from parsl_pcm.core.check import check
+from parsl_pcm.core.events import Event
+from parsl_pcm.core.policy import DefaultPolicy
+from parsl_pcm.core.records import HostRecord, PieceRecord
+from parsl_pcm.core.scheduler import Scheduler
+from parsl_pcm.types import (
+    BlockId,
+    ContextKey,
+    Device,
+    DeviceId,
+    HostId,
+    LeaseId,
+    ManagerId,
+    NodeResources,
+    Requirements,
+    TaskId,
+)
+
+GB = 10**9
+PATIENCE = 20_000
+"""Rounds in which a healthy pool must have ended everything."""
+
+
+class PairCuttingPolicy(DefaultPolicy):
+    """Gives two items at a time."""
+
+    def cut(self, piece: PieceRecord, host: HostRecord) -> int:
+        return min(piece.stop, piece.start + 2)
+
+
+def cpu_node(cores: float = 1.0, memory_bytes: int = 16 * GB, **more: int) -> NodeResources:
+    return NodeResources(cores=cores, memory_bytes=memory_bytes, **more)
+
+
+def gpu_node(
+    *gpu_gb: int, cores: float = 8.0, memory_bytes: int = 64 * GB, capability: float = 8.0
+) -> NodeResources:
+    devices = tuple(
+        Device(
+            device_id=DeviceId(f"GPU-{index}"),
+            kind="cuda",
+            name="gpu",
+            memory_bytes=size * GB,
+            compute_capability=capability,
+        )
+        for index, size in enumerate(gpu_gb)
+    )
+    return NodeResources(cores=cores, memory_bytes=memory_bytes, devices=devices)
+
+
+@dataclass
+class FakeLease:
+    lease_id: LeaseId
+    task_id: TaskId
+    start: int
+    stop: int
+
+
+@dataclass
+class FakeHost:
+    host_id: HostId
+    context_key: ContextKey
+    is_ready: bool = False
+    leases: list[FakeLease] = field(default_factory=list)
+
+
+@dataclass
+class FakeManager:
+    manager_id: ManagerId
+    hosts: dict[HostId, FakeHost] = field(default_factory=dict)
+    inbox: deque[Action] = field(default_factory=deque)
+    outbox: deque[Event] = field(default_factory=deque)
+    is_silent: bool = False
+
+
+@dataclass
+class FakePool:
+    """See the module. Contexts that are ``broken`` never build; ``poison`` tasks kill hosts."""
+
+    random: Random
+    max_attempts: int = 3
+    policy: DefaultPolicy = field(default_factory=DefaultPolicy)
+    now: float = 0.0
+    managers: dict[ManagerId, FakeManager] = field(default_factory=dict)
+    gone: list[FakeManager] = field(default_factory=list)
+    """Lost managers, some of whose messages may still be on their way."""
+    concurrency: dict[ContextKey, int] = field(default_factory=dict)
+    broken: set[ContextKey] = field(default_factory=set)
+    poison: set[TaskId] = field(default_factory=set)
+    num_items: dict[TaskId, int] = field(default_factory=dict)
+    delivered: dict[TaskId, set[int]] = field(default_factory=dict)
+    ended: dict[TaskId, str] = field(default_factory=dict)
+    forgotten: set[TaskId] = field(default_factory=set)
+    kills: Counter[tuple[TaskId, int]] = field(default_factory=Counter)
+    history: list[tuple[float, Event, list[Action]]] = field(default_factory=list)
+    known_hosts: dict[HostId, ManagerId] = field(default_factory=dict)
+    """Hosts that the driver was told to start and that are not known to be gone."""
+    ready_hosts: set[HostId] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.scheduler = Scheduler(
+            policy=self.policy, max_attempts=self.max_attempts, heartbeat_threshold_s=60.0
+        )
+
+    # --- the driver ---------------------------------------------------------------------------
+
+    def feed(self, event: Event) -> list[Action]:
+        """Give the scheduler an event, carry its actions out, and check everything."""
+        self._note(event)
+        decided = self.scheduler.handle(event, self.now)
+        self.history.append((self.now, event, decided))
+        for action in decided:
+            self._perform(action, event)
+        check(self.scheduler.cluster)
+        return decided
+
+    def declare(self, key: str, requirements: Requirements) -> ContextKey:
+        context_key = ContextKey(key)
+        self.concurrency[context_key] = requirements.max_concurrency
+        self.feed(
+            events.ContextDeclared(context_key=context_key, name=key, requirements=requirements)
+        )
+        return context_key
+
+    def submit(self, context_key: ContextKey, num_items: int = 1, priority: int = 0) -> TaskId:
+        task_id = TaskId(len(self.num_items))
+        self.num_items[task_id] = num_items
+        self.delivered[task_id] = set()
+        self.feed(
+            events.TaskSubmitted(
+                task_id=task_id, context_key=context_key, num_items=num_items, priority=priority
+            )
+        )
+        return task_id
+
+    def cancel(self, task_id: TaskId) -> None:
+        if task_id not in self.ended:
+            self.ended[task_id] = "cancelled"
+        self.feed(events.TaskCancelled(task_id=task_id))
+
+    def register(self, resources: NodeResources, remaining_s: float | None = None) -> FakeManager:
+        manager_id = ManagerId(f"m{len(self.managers) + len(self.gone)}")
+        self.managers[manager_id] = FakeManager(manager_id)
+        self.feed(
+            events.ManagerRegistered(
+                manager_id=manager_id,
+                block_id=BlockId("0"),
+                resources=resources,
+                remaining_s=remaining_s,
+            )
+        )
+        return self.managers[manager_id]
+
+    def lose(self, manager: FakeManager) -> None:
+        """Let a node vanish; what it has sent may still arrive."""
+        self._bury(manager.manager_id)
+        self.feed(events.ManagerLost(manager_id=manager.manager_id, reason="preempted"))
+
+    def let_time_pass(self, duration_s: float) -> None:
+        """Go on in time, with a sign of life from every manager that is not silent."""
+        end = self.now + duration_s
+        for manager in list(self.managers.values()):
+            if not manager.is_silent:
+                self.feed(events.ManagerHeard(manager_id=manager.manager_id))
+        while (deadline := self.scheduler.next_deadline()) is not None and deadline <= end:
+            self.now = max(self.now, deadline)
+            self.feed(events.TimePassed())
+        self.now = end
+
+    def deliver_message(self, manager: FakeManager) -> bool:
+        """Let the oldest message of a manager arrive; say whether there was one."""
+        if not manager.outbox:
+            return False
+        event = manager.outbox.popleft()
+        self.feed(event)
+        return True
+
+    def repeat_an_event(self) -> None:
+        """Let something that a manager has sent arrive again: that must change nothing."""
+        repeatable = [
+            event
+            for _, event, _ in self.history[-20:]
+            if not isinstance(event, events.TaskSubmitted | events.TimePassed)
+        ]
+        if repeatable:
+            decided = self.feed(self.random.choice(repeatable))
+            assert decided == []
+
+    # --- managers and hosts -------------------------------------------------------------------
+
+    def obey(self, manager: FakeManager) -> bool:
+        """Let a manager carry out its oldest order; say whether there was one."""
+        if not manager.inbox:
+            return False
+        order = manager.inbox.popleft()
+        if isinstance(order, actions.StartHost):
+            manager.hosts[order.host_id] = FakeHost(order.host_id, order.context_key)
+        elif isinstance(order, actions.StopHost | actions.SendPiece | actions.RevokeLease):
+            host = manager.hosts.get(order.host_id)
+            if host is not None:
+                self._obey_for_host(manager, host, order)
+        return True
+
+    def get_ready(self, manager: FakeManager, host: FakeHost) -> None:
+        """Build the context of a host, or fail to."""
+        if host.context_key in self.broken:
+            self.fail_setup(manager, host)
+        else:
+            host.is_ready = True
+            manager.outbox.append(events.HostReady(host_id=host.host_id, setup_s=10.0))
+
+    def fail_setup(self, manager: FakeManager, host: FakeHost) -> None:
+        del manager.hosts[host.host_id]
+        manager.outbox.append(
+            events.SetupFailed(
+                host_id=host.host_id,
+                message=f"set-up failed on {manager.manager_id}",
+                remote_traceback=f"Traceback of {manager.manager_id}",
+            )
+        )
+
+    def work(self, manager: FakeManager, host: FakeHost) -> bool:
+        """Run one of the pieces of a host a bit further; say whether it had one."""
+        running = host.leases[: self.concurrency[host.context_key]]
+        if not running:
+            return False
+        lease = self.random.choice(running)
+        if lease.task_id in self.poison:
+            self.die(manager, host)
+            return True
+        stop = self.random.randint(lease.start + 1, lease.stop)
+        manager.outbox.append(
+            events.PieceFinished(
+                lease_id=lease.lease_id, start=lease.start, stop=stop, run_s=self._run_s()
+            )
+        )
+        lease.start = stop
+        if lease.start == lease.stop:
+            host.leases.remove(lease)
+        return True
+
+    def raise_error(self, manager: FakeManager, host: FakeHost) -> None:
+        """Let the user's function raise."""
+        running = host.leases[: self.concurrency[host.context_key]]
+        if running:
+            lease = self.random.choice(running)
+            host.leases.remove(lease)
+            manager.outbox.append(events.PieceFailed(lease_id=lease.lease_id))
+
+    def die(self, manager: FakeManager, host: FakeHost) -> None:
+        for lease in host.leases[: self.concurrency[host.context_key]]:
+            self.kills[lease.task_id, lease.start] += 1
+            assert self.kills[lease.task_id, lease.start] <= self.max_attempts
+        del manager.hosts[host.host_id]
+        manager.outbox.append(
+            events.HostExited(host_id=host.host_id, description="killed by SIGKILL")
+        )
+
+    def _obey_for_host(
+        self,
+        manager: FakeManager,
+        host: FakeHost,
+        order: actions.StopHost | actions.SendPiece | actions.RevokeLease,
+    ) -> None:
+        if isinstance(order, actions.StopHost):
+            assert not host.leases, "a host was stopped while it had a piece"
+            del manager.hosts[host.host_id]
+            manager.outbox.append(events.HostExited(host_id=host.host_id, description="stopped"))
+        elif isinstance(order, actions.SendPiece):
+            host.leases.append(FakeLease(order.lease_id, order.task_id, order.start, order.stop))
+        else:
+            queued = host.leases[self.concurrency[host.context_key] :]
+            for lease in queued:
+                if lease.lease_id == order.lease_id:
+                    host.leases.remove(lease)
+                    manager.outbox.append(events.LeaseRevoked(lease_id=lease.lease_id))
+
+    def _run_s(self) -> float:
+        return self.random.choice([0.001, 0.01, 0.1, 1.0, 100.0])
+
+    # --- a pool that recovers -----------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Let everything go well from now on, until every task has ended."""
+        for manager in list(self.managers.values()):
+            manager.is_silent = False
+        for _ in range(PATIENCE):
+            if self.ended.keys() == self.num_items.keys():
+                break
+            if not self._go_on():
+                self.let_time_pass(30.0)
+        open_tasks = self.num_items.keys() - self.ended.keys()
+        assert not open_tasks, f"waiting for ever: {sorted(open_tasks)}"
+
+    def settle(self) -> None:
+        """Do all that can be done without time passing."""
+        for _ in range(PATIENCE):
+            if not self._go_on():
+                return
+        raise AssertionError("the pool never comes to rest")
+
+    def _go_on(self) -> bool:
+        is_busy = False
+        for manager in [*self.managers.values(), *self.gone]:
+            while self.deliver_message(manager):
+                is_busy = True
+            while manager.manager_id in self.managers and self.obey(manager):
+                is_busy = True
+        for manager in list(self.managers.values()):
+            for host in list(manager.hosts.values()):
+                if not host.is_ready:
+                    self.get_ready(manager, host)
+                    is_busy = True
+                elif self.work(manager, host):
+                    is_busy = True
+        return is_busy
+
+    # --- what must never happen ---------------------------------------------------------------
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, events.HostReady) and event.host_id in self.known_hosts:
+            self.ready_hosts.add(event.host_id)
+        elif isinstance(event, events.HostExited | events.SetupFailed):
+            self._forget_host(event.host_id)
+        elif isinstance(event, events.ManagerLost):
+            self._bury(event.manager_id)
+
+    def _perform(self, action: Action, event: Event) -> None:
+        match action:
+            case actions.StartHost():
+                assert action.manager_id in self.managers
+                assert action.host_id not in self.known_hosts
+                self.known_hosts[action.host_id] = action.manager_id
+                self.managers[action.manager_id].inbox.append(action)
+            case actions.StopHost():
+                assert self.known_hosts[action.host_id] == action.manager_id
+                self.ready_hosts.discard(action.host_id)
+                self.managers[action.manager_id].inbox.append(action)
+            case actions.SendPiece():
+                assert self.known_hosts[action.host_id] == action.manager_id
+                assert action.host_id in self.ready_hosts
+                assert action.task_id not in self.forgotten
+                self.managers[action.manager_id].inbox.append(action)
+            case actions.RevokeLease():
+                assert self.known_hosts[action.host_id] == action.manager_id
+                self.managers[action.manager_id].inbox.append(action)
+            case actions.DismissManager():
+                self._bury(action.manager_id)
+                if action.reason == "drained":
+                    self.feed_later(action.manager_id)
+            case actions.ForgetTask():
+                assert action.task_id not in self.forgotten
+                self.forgotten.add(action.task_id)
+            case _:
+                self._deliver(action, event)
+
+    def _deliver(self, action: Action, event: Event) -> None:
+        match action:
+            case actions.DeliverRange(task_id=task_id, start=start, stop=stop):
+                assert isinstance(event, events.PieceFinished)
+                assert (event.start, event.stop) == (start, stop)
+                assert task_id not in self.ended
+                items = set(range(start, stop))
+                assert not items & self.delivered[task_id], "delivered twice"
+                self.delivered[task_id] |= items
+                if len(self.delivered[task_id]) == self.num_items[task_id]:
+                    self.ended[task_id] = "finished"
+            case actions.DeliverException(task_id=task_id):
+                assert isinstance(event, events.PieceFailed)
+                self._end(task_id, "raised")
+            case actions.FailTask(task_id=task_id, reason=reason):
+                self._end(task_id, reason.value)
+            case _:
+                raise AssertionError(action)
+
+    def _end(self, task_id: TaskId, how: str) -> None:
+        assert task_id not in self.ended, "a task ended twice"
+        self.ended[task_id] = how
+
+    def feed_later(self, manager_id: ManagerId) -> None:
+        """Let the goodbye of a dismissed manager arrive at some time."""
+        for manager in self.gone:
+            if manager.manager_id == manager_id:
+                manager.outbox.append(events.ManagerLost(manager_id=manager_id, reason="left"))
+
+    def _bury(self, manager_id: ManagerId) -> None:
+        manager = self.managers.pop(manager_id, None)
+        if manager is not None:
+            self.gone.append(manager)
+        for host_id, where in list(self.known_hosts.items()):
+            if where == manager_id:
+                self._forget_host(host_id)
+
+    def _forget_host(self, host_id: HostId) -> None:
+        self.known_hosts.pop(host_id, None)
+        self.ready_hosts.discard(host_id)

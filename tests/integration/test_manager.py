@@ -1,0 +1,484 @@
+"""A real manager process, driven from a ROUTER socket as the interchange drives it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import psutil
+import pytest
+import zmq
+import zmq.auth
+
+from parsl_pcm import context, pickling
+from parsl_pcm.config import ManagerConfig
+from parsl_pcm.context import ContextSet
+from parsl_pcm.types import ContextKey, DeviceId, HostId, LeaseId, Requirements, TaskId
+from parsl_pcm.wire import codec, sockets
+from parsl_pcm.wire.codec import Envelope
+from parsl_pcm.wire.messages import (
+    AnyMessage,
+    Failure,
+    HostExited,
+    HostReady,
+    ManagerAlive,
+    ManagerLeaving,
+    PieceFinished,
+    RegisterManager,
+    RegistrationAccepted,
+    RegistrationRefused,
+    RunPiece,
+    SetupFailed,
+    Shutdown,
+    StartHost,
+    StopHost,
+    StoreBlob,
+)
+
+WAIT_S = 20.0
+M = TypeVar("M")
+
+
+class InterchangeDriver:
+    """The interchange's side: a ROUTER socket, and the managers started for it."""
+
+    def __init__(self, directory: Path, socket: zmq.SyncSocket, cert_dir: str | None) -> None:
+        self.directory = directory
+        self.socket = socket
+        self.port = sockets.bind_first_free(socket, "127.0.0.1", range(45000, 46000))
+        self.cert_dir = cert_dir
+        self.managers: list[subprocess.Popen[bytes]] = []
+        self._received: dict[bytes, list[Envelope]] = {}
+
+    def start_manager(self, **changes: Any) -> subprocess.Popen[bytes]:
+        settings: dict[str, Any] = {
+            "label": "pcm",
+            "addresses": ("127.0.0.1",),
+            "worker_port": self.port,
+            "cert_dir": self.cert_dir,
+            "log_dir": str(self.directory / "logs"),
+            "heartbeat_period_s": 30.0,
+            "heartbeat_threshold_s": 120.0,
+            "address_probe_timeout_s": 10.0,
+            "cores_per_worker": 1.0,
+            "mem_per_worker_gb": None,
+            "max_workers_per_node": None,
+            "available_accelerators": None,
+            "cpu_affinity": "block",
+        }
+        config = ManagerConfig(**(settings | changes))
+        path = self.directory / f"manager-{len(self.managers)}.json"
+        path.write_bytes(msgspec.json.encode(config))
+        with (self.directory / f"stderr-{len(self.managers)}").open("wb") as stderr:
+            manager = subprocess.Popen(
+                [sys.executable, "-m", "parsl_pcm.manager", "--config", path, "--block-id", "0"],
+                stdout=stderr,
+                stderr=stderr,
+                env=os.environ | {"TMPDIR": str(self.directory)},
+            )
+        self.managers.append(manager)
+        return manager
+
+    def stderr(self, index: int = 0) -> str:
+        return (self.directory / f"stderr-{index}").read_text()
+
+    def receive_any(self, timeout_s: float = WAIT_S) -> tuple[bytes, list[Envelope]]:
+        assert self.socket.poll(int(timeout_s * 1000)), f"nothing came; {self.stderr()}"
+        identity, *frames = self.socket.recv_multipart()
+        return identity, codec.decode(frames)
+
+    def receive(self, identity: bytes, timeout_s: float = WAIT_S) -> Envelope:
+        deadline = time.monotonic() + timeout_s
+        while not self._received.get(identity):
+            sender, envelopes = self.receive_any(deadline - time.monotonic())
+            self._received.setdefault(sender, []).extend(envelopes)
+        return self._received[identity].pop(0)
+
+    def expect(self, identity: bytes, kind: type[M], timeout_s: float = WAIT_S) -> M:
+        message = self.receive(identity, timeout_s).message
+        assert isinstance(message, kind), message
+        return message
+
+    def send(self, identity: bytes, *envelopes: Envelope) -> None:
+        self.socket.send_multipart([identity, *codec.encode(envelopes)])
+
+    def tell(self, identity: bytes, *messages: AnyMessage) -> None:
+        self.send(identity, *map(Envelope, messages))
+
+    def accept(self) -> tuple[bytes, RegisterManager]:
+        identity, envelopes = self.receive_any()
+        (registration,) = (envelope.message for envelope in envelopes)
+        assert isinstance(registration, RegisterManager)
+        self.tell(identity, RegistrationAccepted())
+        return identity, registration
+
+    def start_host(self, identity: bytes, recipe: Any = None, **changes: Any) -> HostId:
+        digest = None
+        if recipe is not None:
+            blob = pickling.dump_recipes(ContextSet([recipe]))
+            digest = pickling.digest_of(blob)
+            self.send(identity, Envelope(StoreBlob(digest=digest), (blob,)))
+        settings: dict[str, Any] = {
+            "host_id": HostId(1),
+            "context_key": ContextKey("key"),
+            "name": "test/context",
+            "requirements": Requirements(),
+            "device_ids": (),
+            "recipes": digest,
+            "env": {},
+        }
+        start = StartHost(**(settings | changes))
+        self.tell(identity, start)
+        return start.host_id
+
+    def run(self, identity: bytes, function: Callable[..., Any], *args: Any) -> None:
+        blob = pickling.dump_function(function)
+        digest = pickling.digest_of(blob)
+        arguments, _ = pickling.dump_arguments(args, {})
+        piece = RunPiece(
+            host_id=HostId(1),
+            lease_id=LeaseId(5),
+            task_id=TaskId(6),
+            start=0,
+            stop=1,
+            function=digest,
+        )
+        self.send(
+            identity,
+            Envelope(StoreBlob(digest=digest), (blob,)),
+            Envelope(piece, (arguments,)),
+        )
+
+    def result(self, identity: bytes) -> Any:
+        envelope = self.receive(identity)
+        assert isinstance(envelope.message, PieceFinished), envelope
+        return pickling.load_result(envelope.payload[0])
+
+    def call(self, identity: bytes, function: Callable[..., Any], *args: Any) -> Any:
+        self.run(identity, function, *args)
+        return self.result(identity)
+
+
+@pytest.fixture(params=["encrypted"])
+def interchange(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[InterchangeDriver]:
+    cert_dir = None
+    if request.param == "encrypted":
+        (tmp_path / "certificates").mkdir(mode=0o700)
+        cert_dir = str(tmp_path / "certificates")
+        zmq.auth.create_certificates(cert_dir, "server")
+        zmq.auth.create_certificates(cert_dir, "client")
+    with sockets.guarded_context(cert_dir) as zmq_context:
+        socket = sockets.server_socket(zmq_context, zmq.ROUTER, cert_dir=cert_dir)
+        driver = InterchangeDriver(tmp_path, socket, cert_dir)
+        try:
+            yield driver
+        finally:
+            for manager in driver.managers:
+                manager.terminate()
+            for manager in driver.managers:
+                manager.wait(10)
+            socket.close(0)
+
+
+def children_of(manager: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    return psutil.Process(manager.pid).children(recursive=True)
+
+
+def are_gone(processes: list[psutil.Process]) -> bool:
+    return not psutil.wait_procs(processes, timeout=2)[1]
+
+
+def sleeper() -> Callable[[], None]:
+    """Return a function that travels by value: hosts cannot import this file."""
+
+    def sleep_long() -> None:
+        time.sleep(100)
+
+    return sleep_long
+
+
+@pytest.mark.parametrize("interchange", ["encrypted", "plain"], indirect=True)
+def test_piece_runs_end_to_end(interchange: InterchangeDriver) -> None:
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    interchange.start_manager()
+    identity, registration = interchange.accept()
+    assert identity.decode() == registration.manager_id
+    host_id = interchange.start_host(identity)
+    ready = interchange.expect(identity, HostReady)
+    assert ready.host_id == host_id
+    assert 0 < ready.setup_s < WAIT_S
+    assert interchange.call(identity, add, 1, 2) == 3
+
+
+def test_registration_says_what_the_node_has(interchange: InterchangeDriver) -> None:
+    import parsl
+
+    interchange.start_manager(max_workers_per_node=1)
+    _, registration = interchange.accept()
+    assert registration.block_id == "0"
+    assert registration.pid == interchange.managers[0].pid
+    assert registration.python_version == f"{sys.version_info[0]}.{sys.version_info[1]}"
+    assert registration.parsl_version == parsl.__version__
+    assert registration.packages["pyzmq"] == zmq.__version__
+    assert registration.resources.cores == 1
+    assert registration.resources.max_hosts == 1
+    assert registration.resources.memory_bytes > 2**20
+
+
+def test_refused_manager_ends_with_the_reason_on_stderr(interchange: InterchangeDriver) -> None:
+    manager = interchange.start_manager()
+    identity, _ = interchange.receive_any()
+    interchange.tell(identity, RegistrationRefused(reason="Python 3.9 is too old"))
+    assert manager.wait(WAIT_S) == 1
+    assert "Python 3.9 is too old" in interchange.stderr()
+
+
+def test_first_address_that_answers_is_used(interchange: InterchangeDriver) -> None:
+    interchange.start_manager(addresses=("192.0.2.1", "127.0.0.1"))  # the first leads nowhere
+    interchange.accept()
+
+
+def test_unreachable_interchange_is_reported_on_stderr(interchange: InterchangeDriver) -> None:
+    manager = interchange.start_manager(worker_port=1, address_probe_timeout_s=0.5)
+    assert manager.wait(WAIT_S) == 1
+    assert "no interchange answered at tcp://127.0.0.1:1" in interchange.stderr()
+    both = ("127.0.0.1", "localhost")
+    manager = interchange.start_manager(worker_port=1, address_probe_timeout_s=0.5, addresses=both)
+    assert manager.wait(WAIT_S) == 1
+    assert "tcp://localhost:1" in interchange.stderr(1)
+
+
+def test_strangers_without_the_key_are_not_let_in(interchange: InterchangeDriver) -> None:
+    interchange.start_manager(cert_dir=None, address_probe_timeout_s=1.0)
+    assert not interchange.socket.poll(1500)
+
+
+def test_manager_sends_heartbeats(interchange: InterchangeDriver) -> None:
+    interchange.start_manager(heartbeat_period_s=0.1)
+    identity, _ = interchange.accept()
+    for _ in range(3):
+        interchange.expect(identity, ManagerAlive, 5)
+
+
+def test_silent_interchange_is_given_up(interchange: InterchangeDriver) -> None:
+    manager = interchange.start_manager(heartbeat_threshold_s=0.5)
+    interchange.accept()
+    assert manager.wait(5) == 1
+    assert "is gone" in interchange.stderr()
+
+
+def test_vanished_interchange_ends_manager_and_hosts(interchange: InterchangeDriver) -> None:
+    manager = interchange.start_manager()
+    identity, _ = interchange.accept()
+    interchange.start_host(identity)
+    interchange.expect(identity, HostReady)
+    interchange.run(identity, sleeper())
+    hosts = children_of(manager)
+    assert hosts
+    interchange.socket.close(0)
+    assert manager.wait(5) == 1
+    assert are_gone(hosts)
+
+
+def test_sigterm_hands_everything_back_at_once(interchange: InterchangeDriver) -> None:
+    manager = interchange.start_manager()
+    identity, _ = interchange.accept()
+    interchange.start_host(identity)
+    interchange.expect(identity, HostReady)
+    interchange.run(identity, sleeper())
+    time.sleep(0.2)
+    hosts = children_of(manager)
+    started = time.monotonic()
+    manager.terminate()
+    leaving = interchange.expect(identity, ManagerLeaving)
+    assert "SIGTERM" in leaving.reason
+    assert time.monotonic() - started < 0.5
+    assert manager.wait(1) == 0
+    assert time.monotonic() - started < 1
+    assert are_gone(hosts)
+    assert not interchange.socket.poll(100)
+
+
+def test_shutdown_runs_clean_up_code(interchange: InterchangeDriver, tmp_path: Path) -> None:
+    @context
+    def resource(path: str) -> Iterator[int]:
+        yield 1
+        open(path, "x").close()
+
+    manager = interchange.start_manager()
+    identity, _ = interchange.accept()
+    interchange.start_host(identity, resource(str(tmp_path / "cleaned")))
+    interchange.expect(identity, HostReady)
+    interchange.tell(identity, Shutdown(reason="the run is over"))
+    exited = interchange.expect(identity, HostExited)
+    assert exited.description == "stopped as asked"
+    assert interchange.expect(identity, ManagerLeaving).reason == "the run is over"
+    assert manager.wait(WAIT_S) == 0
+    assert (tmp_path / "cleaned").exists()
+
+
+def test_stopped_host_says_when_it_is_gone(interchange: InterchangeDriver) -> None:
+    manager = interchange.start_manager()
+    identity, _ = interchange.accept()
+    host_id = interchange.start_host(identity)
+    interchange.expect(identity, HostReady)
+    hosts = children_of(manager)
+    interchange.tell(identity, StopHost(host_id=host_id))
+    assert interchange.expect(identity, HostExited).description == "stopped as asked"
+    assert not any(process.is_running() for process in hosts)
+
+
+def test_host_killed_by_its_piece_is_reported(interchange: InterchangeDriver) -> None:
+    def die() -> None:
+        import os
+        import signal
+        import sys
+
+        sys.stdout.write("last words")
+        sys.stdout.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    interchange.start_manager()
+    identity, _ = interchange.accept()
+    host_id = interchange.start_host(identity)
+    interchange.expect(identity, HostReady)
+    interchange.run(identity, die)
+    exited = interchange.expect(identity, HostExited)
+    assert exited.host_id == host_id
+    assert exited.description == "killed by SIGKILL (often: out of memory)"
+    assert "last words" in exited.log_tail
+    assert Path(exited.log_path).name == "host-1-test_context.log"
+
+
+def test_dead_host_leaves_no_process_behind(interchange: InterchangeDriver) -> None:
+    def orphan() -> None:
+        import os
+        import subprocess
+
+        subprocess.Popen(["sleep", "100"])
+        os._exit(3)
+
+    manager = interchange.start_manager()
+    identity, _ = interchange.accept()
+    interchange.start_host(identity)
+    interchange.expect(identity, HostReady)
+    interchange.run(identity, orphan)
+    assert interchange.expect(identity, HostExited).description == "exited with code 3"
+    assert children_of(manager) == []
+
+
+def test_failed_setup_is_told_once_with_traceback_and_log(interchange: InterchangeDriver) -> None:
+    @context
+    def broken() -> None:
+        sys.stdout.write("loading weights")
+        raise RuntimeError("no weights")
+
+    interchange.start_manager()
+    identity, _ = interchange.accept()
+    interchange.start_host(identity, broken)
+    failure = interchange.expect(identity, SetupFailed).failure
+    assert "RuntimeError: no weights" in failure.message
+    assert "in broken" in failure.remote_traceback
+    assert "loading weights" in failure.log_tail
+    assert not interchange.socket.poll(200)
+
+
+def test_hanging_setup_is_ended_at_its_timeout(interchange: InterchangeDriver) -> None:
+    @context
+    def hanging() -> None:
+        time.sleep(100)
+
+    manager = interchange.start_manager()
+    identity, _ = interchange.accept()
+    requirements = Requirements(setup_timeout_s=0.5)
+    interchange.start_host(identity, hanging, requirements=requirements)
+    failure = interchange.expect(identity, SetupFailed, 5).failure
+    assert "longer than 0.5 s" in failure.message
+    assert "setup_timeout_s" in failure.message
+    assert children_of(manager) == []
+
+
+def test_host_that_dies_in_its_setup_is_a_failed_setup(interchange: InterchangeDriver) -> None:
+    @context
+    def dying() -> None:
+        import os
+
+        os._exit(7)
+
+    interchange.start_manager()
+    identity, _ = interchange.accept()
+    interchange.start_host(identity, dying)
+    failure: Failure = interchange.expect(identity, SetupFailed).failure
+    assert "exited with code 7" in failure.message
+    assert not interchange.socket.poll(200)
+
+
+def test_two_managers_on_a_node_share_no_device_and_no_core(
+    interchange: InterchangeDriver,
+) -> None:
+    def cores() -> set[int]:
+        import os
+
+        return os.sched_getaffinity(0)
+
+    interchange.start_manager(available_accelerators=("0", "1"))
+    first, first_registration = interchange.accept()
+    interchange.start_manager(available_accelerators=("1", "2"))
+    second, second_registration = interchange.accept()
+    assert device_ids(first_registration) == ["0", "1"]
+    assert device_ids(second_registration) == ["2"]
+    pinned = []
+    for identity in (first, second):
+        interchange.start_host(identity)
+        interchange.expect(identity, HostReady)
+        pinned.append(interchange.call(identity, cores))
+    if len(os.sched_getaffinity(0)) > 1:
+        assert [len(cores) for cores in pinned] == [1, 1]
+        assert pinned[0].isdisjoint(pinned[1])
+
+
+def device_ids(registration: RegisterManager) -> list[DeviceId]:
+    return [device.device_id for device in registration.resources.devices]
+
+
+def test_host_sees_its_own_devices_and_settings(interchange: InterchangeDriver) -> None:
+    def environment() -> dict[str, str]:
+        import os
+
+        return dict(os.environ)
+
+    interchange.start_manager(available_accelerators=2, python_path=("/some/where",))
+    identity, registration = interchange.accept()
+    interchange.start_host(identity, device_ids=(DeviceId("1"),), env={"MINE": "yes"})
+    interchange.expect(identity, HostReady)
+    seen = interchange.call(identity, environment)
+    assert seen["CUDA_VISIBLE_DEVICES"] == "1"
+    assert seen["MINE"] == "yes"
+    assert seen["PYTHONPATH"].endswith("/some/where")
+    assert seen["PARSL_WORKER_RANK"] == "1"
+    assert seen["PARSL_WORKER_BLOCK_ID"] == "0"
+    assert seen["PARSL_WORKER_POOL_ID"] == registration.manager_id
+
+
+def test_log_directory_that_cannot_be_made_is_replaced(interchange: InterchangeDriver) -> None:
+    (interchange.directory / "file").touch()
+    interchange.start_manager(log_dir=str(interchange.directory / "file" / "logs"))
+    interchange.accept()
+    assert "logs in" in interchange.stderr()
+
+
+def test_claim_directory_of_others_ends_the_manager_with_a_reason(
+    interchange: InterchangeDriver,
+) -> None:
+    (interchange.directory / f"parsl-pcm-{os.getuid()}").symlink_to("/")
+    manager = interchange.start_manager()
+    assert manager.wait(WAIT_S) == 1
+    assert "set TMPDIR" in interchange.stderr()

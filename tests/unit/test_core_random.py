@@ -1,0 +1,173 @@
+"""Random pools, users and faults: nothing lost, nothing twice, nothing waits for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+import pytest
+
+from parsl_pcm.core import events
+from parsl_pcm.core.policy import DefaultPolicy
+from parsl_pcm.core.scheduler import Scheduler
+from parsl_pcm.types import ContextKey, NodeResources, Requirements
+from tests.fakes import GB, FakeManager, FakePool, PairCuttingPolicy, cpu_node, gpu_node
+
+NODES = [
+    cpu_node(2.0),
+    cpu_node(4.0, max_hosts=2),
+    gpu_node(16),
+    gpu_node(24, 24),
+    gpu_node(80, 16, capability=9.0),
+]
+CONTEXTS = {
+    "cpu": Requirements(cores=1.0),
+    "crowd": Requirements(cores=2.0, max_concurrency=3),
+    "gpu": Requirements(cores=1.0, gpus=1),
+    "small gpu": Requirements(cores=0.5, gpus=1, gpu_memory_bytes=6 * GB, host_memory_bytes=GB),
+    "two gpus": Requirements(cores=1.0, gpus=2, gpu_memory_bytes=16 * GB),
+    "hopper": Requirements(cores=1.0, gpus=1, min_compute_capability=9.0),
+    "impossible": Requirements(cores=1.0, gpus=64),
+    "broken": Requirements(cores=1.0),
+}
+
+
+class RandomRun:
+    """A pool to which anything may happen."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        policy = self.random.choice(
+            [DefaultPolicy(), PairCuttingPolicy(), DefaultPolicy(fixed_prefetch=2)]
+        )
+        self.pool = FakePool(
+            self.random, max_attempts=self.random.choice([1, 2, 3]), policy=policy
+        )
+        for name, requirements in CONTEXTS.items():
+            self.pool.declare(name, requirements)
+        self.pool.broken.add(ContextKey("broken"))
+        self.steps: dict[Callable[[], None], int] = {
+            self.submit: 20,
+            self.submit_many: 2,
+            self.cancel: 2,
+            self.register: 3,
+            self.lose: 1,
+            self.hold: 1,
+            self.fall_silent: 1,
+            self.go_on_in_time: 6,
+            self.deliver: 60,
+            self.obey: 60,
+            self.host_step: 60,
+            self.pool.repeat_an_event: 5,
+        }
+
+    def run(self, num_steps: int) -> None:
+        names, weights = list(self.steps), list(self.steps.values())
+        for step in self.random.choices(names, weights, k=num_steps):
+            step()
+
+    def recover(self) -> None:
+        for node in NODES:
+            self.pool.register(node)
+        self.pool.finish()
+
+    def submit(self) -> None:
+        name = self.random.choice(list(CONTEXTS))
+        task_id = self.pool.submit(
+            ContextKey(name), self.random.choice([1, 1, 1, 5]), self.random.choice([0, 0, 1])
+        )
+        if self.random.random() < 0.05:
+            self.pool.poison.add(task_id)
+
+    def submit_many(self) -> None:
+        name = self.random.choice(list(CONTEXTS))
+        for _ in range(20):
+            self.pool.submit(ContextKey(name))
+
+    def cancel(self) -> None:
+        if self.pool.num_items:
+            self.pool.cancel(self.random.choice(list(self.pool.num_items)))
+
+    def register(self) -> None:
+        if len(self.pool.managers) < 6:
+            remaining_s = self.random.choice([None, None, 5.0, 100.0])
+            self.pool.register(self.random.choice(NODES), remaining_s)
+
+    def lose(self) -> None:
+        if self.pool.managers:
+            self.pool.lose(self.any_manager())
+
+    def hold(self) -> None:
+        if self.pool.managers:
+            self.pool.feed(events.ManagerHeld(manager_id=self.any_manager().manager_id))
+
+    def fall_silent(self) -> None:
+        if self.pool.managers:
+            self.any_manager().is_silent = True
+
+    def go_on_in_time(self) -> None:
+        self.pool.let_time_pass(self.random.expovariate(1 / 5.0))
+
+    def deliver(self) -> None:
+        if managers := [*self.pool.managers.values(), *self.pool.gone]:
+            self.pool.deliver_message(self.random.choice(managers))
+
+    def obey(self) -> None:
+        if self.pool.managers:
+            self.pool.obey(self.any_manager())
+
+    def host_step(self) -> None:
+        hosts = [(m, h) for m in self.pool.managers.values() for h in m.hosts.values()]
+        if not hosts:
+            return
+        manager, host = self.random.choice(hosts)
+        luck = self.random.random()
+        if luck < 0.02:
+            self.pool.die(manager, host)
+        elif not host.is_ready:
+            if luck < 0.06:
+                self.pool.fail_setup(manager, host)
+            else:
+                self.pool.get_ready(manager, host)
+        elif luck < 0.04:
+            self.pool.raise_error(manager, host)
+        else:
+            self.pool.work(manager, host)
+
+    def any_manager(self) -> FakeManager:
+        return self.random.choice(list(self.pool.managers.values()))
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_every_task_ends_once_whatever_happens(seed: int) -> None:
+    run = RandomRun(seed)
+    run.run(400)
+    run.recover()
+    for task_id, how in run.pool.ended.items():
+        items = run.pool.delivered[task_id]
+        if how == "finished":
+            assert items == set(range(run.pool.num_items[task_id]))
+        assert task_id in run.pool.forgotten
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_same_events_give_same_actions(seed: int) -> None:
+    run = RandomRun(seed)
+    run.run(400)
+    again = Scheduler(
+        policy=run.pool.policy, max_attempts=run.pool.max_attempts, heartbeat_threshold_s=60.0
+    )
+    for now, event, decided in run.pool.history:
+        assert again.handle(event, now) == decided
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_healthy_pool_with_room_ends_everything_that_fits(node: NodeResources) -> None:
+    pool = FakePool(Random(0))
+    keys = [pool.declare(name, needs) for name, needs in CONTEXTS.items()]
+    pool.register(node)
+    tasks = {key: [pool.submit(key, 3) for _ in range(10)] for key in keys}
+    pool.finish()
+    for key, task_ids in tasks.items():
+        assert len({pool.ended[task_id] for task_id in task_ids}) == 1, key
+    assert pool.ended[tasks[ContextKey("impossible")][0]] == "does_not_fit"

@@ -1,0 +1,67 @@
+"""What a run tells at its start and its end."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from fact_check.claims import Claim, labels_of
+from fact_check.leaderboard import Score, format_table, score_pairs
+from fact_check.picture import Progress, draw
+from fact_check.results import ResultsFile
+from fact_check.sweep import Batch, count_inferences
+
+
+def print_plan(plan: Sequence[Batch], claims: Sequence[Claim]) -> None:
+    """Say how many claims, inferences and batches there are."""
+    count = Counter(claim.label for claim in claims)
+    labels = ", ".join(f"{count[label]:,} {label}" for label in labels_of(claims))
+    models = dict.fromkeys(batch.model.name for batch in plan)
+    prompts = dict.fromkeys(batch.prompt.name for batch in plan)
+    print(f"Claims:  {len(claims):,} ({labels})")
+    print(f"Models:  {', '.join(models)}")
+    print(f"Prompts: {', '.join(prompts)}")
+    print(f"Sweep:   {count_inferences(plan):,} inferences in {len(plan):,} batches")
+
+
+def write_report(
+    out: Path, plan: Sequence[Batch], results: ResultsFile, progress: Progress
+) -> None:
+    """Print the leaderboard of the planned inferences that are done, and draw it."""
+    keys = (key for batch in plan for key in batch.inferences())
+    scores = score_pairs(results.results[key] for key in keys if key in results.results)
+    if not scores:
+        print("No claim is verified yet: no leaderboard.")
+        return
+    num_labels = len(plan[0].prompt.answers)
+    print(f"\n{format_table(scores)}\n")
+    print(f"Guessing would be right in {1 / num_labels:.1%} ({num_labels} labels).")
+    _print_notes(scores, progress)
+    print(f"Results: {results.path}")
+    _draw(out / "leaderboard.png", scores, progress, chance=1 / num_labels)
+
+
+def _print_notes(scores: Sequence[Score], progress: Progress) -> None:
+    seconds, num_done = progress[-1]
+    if num_done:
+        rate = f"{num_done / seconds:.1f} claims/s"
+        print(f"This run verified {num_done:,} claims in {seconds:.0f} s: {rate} on all contexts.")
+    if any(score.model == "smollm2-135m" for score in scores):
+        print(
+            "smollm2-135m makes real tokens at real cost, but with 135 million parameters "
+            "it is no fact checker."
+        )
+
+
+def _draw(path: Path, scores: Sequence[Score], progress: Progress, chance: float) -> None:
+    try:
+        draw(path, scores, progress, chance)
+    except ModuleNotFoundError as error:
+        print(
+            f"No picture: {error.name} is not installed. Run: pip install matplotlib",
+            file=sys.stderr,
+        )
+    else:
+        print(f"Picture: {path}")
