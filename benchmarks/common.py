@@ -100,11 +100,18 @@ class Table:
 
 
 def describe(values: list[float]) -> str:
-    """Return ``median (min to max)`` with three significant digits."""
+    """Return ``median (min to max)``."""
     if not values:
         return "-"
-    middle = f"{statistics.median(values):,.3g}"
-    return middle if len(values) == 1 else f"{middle} ({min(values):,.3g} to {max(values):,.3g})"
+    middle = rounded(statistics.median(values))
+    if len(values) == 1:
+        return middle
+    return f"{middle} ({rounded(min(values))} to {rounded(max(values))})"
+
+
+def rounded(value: float) -> str:
+    """Return three significant digits, without an exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def ratio(values: dict[str, list[float]], columns: tuple[str, ...]) -> str:

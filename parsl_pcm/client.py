@@ -183,8 +183,9 @@ class InterchangeClient:
         while self._lost is None:
             ready = dict(poller.poll(WATCH_PERIOD_MS))
             if self._wake_reader in ready:
-                self._is_awake = False
                 os.read(self._wake_reader, 4096)
+                # Before looking at the queue: who finds us awake has queued its message already.
+                self._is_awake = False
             self._send_queued(socket)
             if socket in ready:
                 self._receive(socket)

@@ -3,8 +3,9 @@
 A call is given its context as ``parsl_spec={"context": [fn, args, kwargs]}``, or as
 ``{"template": {"fn": fn, "args": [...], "kwargs": {...}}}``; ``fn`` returns a dict, and the
 function of the app reads an entry of it by name (arXiv 2509.13201, figure 3; arXiv 2606.22175,
-figure 5; Parsl pull request 3724). Beside ``context``, the dict may hold the options of
-:func:`parsl_pcm.context`: ``{"context": [...], "gpus": 1}``.
+figure 5; Parsl pull request 3724). Such a context gets no GPU unless it asks for one: ``fn`` may be
+decorated with :func:`parsl_pcm.context`, or the dict may hold its options beside the context, as in
+``{"context": [fn, args, kwargs], "gpus": 1}``.
 """
 
 from __future__ import annotations

@@ -1,3 +1,335 @@
+"""What a run was like, computed from its event log: live, line by line, or afterwards.
+
+``Metrics`` holds the numbers; ``observe`` takes the next line of the log in. It keeps something
+for every node, host, lease and task that is there now, and nothing of those that are over.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from parsl_pcm.core import actions, events
+from parsl_pcm.eventlog import LogRecord, read_log
+from parsl_pcm.summary import describe_run
+from parsl_pcm.types import ContextKey, HostId, LeaseId, ManagerId, TaskId
+
+
+@dataclass(slots=True)
+class ContextLoads:
+    """How often a context was built, and how long that took."""
+
+    name: str
+    max_concurrency: int
+    num_loads: int = 0
+    total_s: float = 0.0
+    max_s: float = 0.0
+
+    @property
+    def mean_s(self) -> float | None:
+        """Mean time of a set-up; None if there was none."""
+        return self.total_s / self.num_loads if self.num_loads else None
+
+    def add(self, setup_s: float) -> None:
+        """Take a set-up in."""
+        self.num_loads += 1
+        self.total_s += setup_s
+        self.max_s = max(self.max_s, setup_s)
+
+
+@dataclass(slots=True)
+class _Lease:
+    task_id: TaskId
+    start: int
+    stop: int
+    host: _Host
+    is_repeat: bool
+
+
+@dataclass(slots=True)
+class _Host:
+    context: ContextLoads
+    manager: _Manager
+    ready_at: float | None = None
+    is_stopping: bool = False
+    leases: dict[LeaseId, _Lease] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Manager:
+    closed_at: float
+    """From then on nothing new goes there; infinite: not known."""
+    hosts: dict[HostId, _Host] = field(default_factory=dict)
+
+
+@dataclass
 class Metrics:
-    def observe(self, record): pass
-    def summary(self, path): return "summary "+path
+    """The numbers of a run. All times are seconds."""
+
+    num_submitted: int = 0
+    num_finished: int = 0
+    num_failed: int = 0
+    """Tasks that ended with an exception, the user's or ours."""
+    num_cancelled: int = 0
+    num_items_delivered: int = 0
+    first_submit_s: float | None = None
+    last_delivery_s: float | None = None
+    num_hosts_started: int = 0
+    contexts: dict[ContextKey, ContextLoads] = field(default_factory=dict)
+    num_setups_failed: int = 0
+    num_managers: int = 0
+    num_managers_lost: int = 0
+    """Those that went while they were taking work; not those that were held or drained first."""
+    num_hosts_died: int = 0
+    """Hosts that ended unasked after they had become ready, on nodes that stayed."""
+    num_leases_lost: int = 0
+    """Pieces that were put back because their host or node was gone."""
+    num_pieces_repeated: int = 0
+    """Those of them that were finished by another host."""
+    num_duplicates_dropped: int = 0
+    """Results that came from hosts after their pieces had been given to others."""
+    num_leases_revoked: int = 0
+    num_evictions: int = 0
+    """Ready hosts that were ended to make room for another context."""
+    run_s: float = 0.0
+    """Time that the users' functions took, all together."""
+
+    def __post_init__(self) -> None:
+        self._now = 0.0
+        self._ended_slot_s = 0.0
+        self._open_tasks: set[TaskId] = set()
+        self._lost_starts: dict[TaskId, set[int]] = {}
+        """First items of the pieces of open tasks that were lost, to be run again."""
+        self._leases: dict[LeaseId, _Lease] = {}
+        self._hosts: dict[HostId, _Host] = {}
+        self._managers: dict[ManagerId, _Manager] = {}
+        self._lost: list[_Lease] = []
+        """Leases lost in the present line; whether they were put back shows at its end."""
+        self._observers: dict[type, Callable[[Any], None]] = {
+            events.ContextDeclared: self._on_context_declared,
+            events.TaskSubmitted: self._on_task_submitted,
+            events.TaskCancelled: self._on_task_cancelled,
+            events.ManagerRegistered: self._on_manager_registered,
+            events.ManagerHeld: self._on_manager_held,
+            events.ManagerLost: self._on_manager_lost,
+            events.HostReady: self._on_host_ready,
+            events.SetupFailed: self._on_setup_failed,
+            events.HostExited: self._on_host_exited,
+            events.PieceFinished: self._on_piece_finished,
+            events.PieceFailed: self._on_piece_failed,
+            events.LeaseRevoked: self._on_lease_revoked,
+            actions.StartHost: self._on_start_host,
+            actions.StopHost: self._on_stop_host,
+            actions.SendPiece: self._on_send_piece,
+            actions.DeliverRange: self._on_deliver_range,
+            actions.DeliverException: self._on_failure,
+            actions.FailTask: self._on_failure,
+            actions.ForgetTask: self._on_forget_task,
+            actions.DismissManager: self._on_dismiss_manager,
+        }
+
+    # --- in -----------------------------------------------------------------------------------
+
+    @classmethod
+    def from_log(cls, path: Path) -> Metrics:
+        """Compute the numbers of a log, finished or not.
+
+        Raises
+        ------
+        EventLogError
+            If it cannot be read.
+        """
+        metrics = cls()
+        for record in read_log(path).records:
+            metrics.observe(record)
+        return metrics
+
+    def observe(self, record: LogRecord) -> None:
+        """Take the next line of a log in."""
+        self._now = record.now
+        for happened in (record.event, *record.actions):
+            observer = self._observers.get(type(happened))
+            if observer is not None:
+                observer(happened)
+        if self._lost:
+            self.num_leases_lost += sum(lease.task_id in self._open_tasks for lease in self._lost)
+            self._lost.clear()
+
+    # --- out ----------------------------------------------------------------------------------
+
+    @property
+    def num_cold_starts(self) -> int:
+        """Hosts that became ready."""
+        return sum(context.num_loads for context in self.contexts.values())
+
+    @property
+    def makespan_s(self) -> float | None:
+        """From the first submit to the last delivery; None if nothing was delivered."""
+        if self.first_submit_s is None or self.last_delivery_s is None:
+            return None
+        return self.last_delivery_s - self.first_submit_s
+
+    @property
+    def goodput_per_s(self) -> float | None:
+        """Items delivered, once each, a second; None if nothing was, or in no time."""
+        return self.num_items_delivered / self.makespan_s if self.makespan_s else None
+
+    @property
+    def busy_frac(self) -> float | None:
+        """Share of the hosts' ready time in which users' functions ran, so far.
+
+        A host that may run several pieces at once counts as often. None if no host was ready.
+        """
+        slot_s = self._ended_slot_s + sum(map(self._slot_s, self._hosts.values()))
+        return self.run_s / slot_s if slot_s else None
+
+    def summary(self, log_path: str) -> str:
+        """Return five lines for a person, the last one saying where the log is."""
+        return "\n".join((*describe_run(self), f"Event log: {log_path}"))
+
+    # --- events -------------------------------------------------------------------------------
+
+    def _on_context_declared(self, event: events.ContextDeclared) -> None:
+        loads = ContextLoads(event.name, event.requirements.max_concurrency)
+        self.contexts.setdefault(event.context_key, loads)
+
+    def _on_task_submitted(self, event: events.TaskSubmitted) -> None:
+        self.num_submitted += 1
+        if self.first_submit_s is None:
+            self.first_submit_s = self._now
+        self._open_tasks.add(event.task_id)
+
+    def _on_task_cancelled(self, event: events.TaskCancelled) -> None:
+        self.num_cancelled += self._end_task(event.task_id)
+
+    def _on_manager_registered(self, event: events.ManagerRegistered) -> None:
+        if event.manager_id not in self._managers:
+            self.num_managers += 1
+            remaining_s = math.inf if event.remaining_s is None else event.remaining_s
+            self._managers[event.manager_id] = _Manager(self._now + remaining_s)
+
+    def _on_manager_held(self, event: events.ManagerHeld) -> None:
+        manager = self._managers.get(event.manager_id)
+        if manager is not None:
+            manager.closed_at = min(manager.closed_at, self._now)
+
+    def _on_manager_lost(self, event: events.ManagerLost) -> None:
+        self._remove_manager(event.manager_id)
+
+    def _on_host_ready(self, event: events.HostReady) -> None:
+        host = self._hosts.get(event.host_id)
+        if host is not None and host.ready_at is None and not host.is_stopping:
+            host.ready_at = self._now
+            host.context.add(event.setup_s)
+
+    def _on_setup_failed(self, event: events.SetupFailed) -> None:
+        host = self._remove_host(event.host_id)
+        if host is not None and not host.is_stopping:
+            self.num_setups_failed += 1
+
+    def _on_host_exited(self, event: events.HostExited) -> None:
+        host = self._remove_host(event.host_id)
+        if host is None or host.is_stopping:
+            return
+        if host.ready_at is None:
+            self.num_setups_failed += 1
+        else:
+            self.num_hosts_died += 1
+
+    def _on_piece_finished(self, event: events.PieceFinished) -> None:
+        lease = self._leases.get(event.lease_id)
+        if lease is None or lease.start != event.start:
+            self.num_duplicates_dropped += 1
+            return
+        self.run_s += event.run_s
+        lease.start = event.stop
+        if lease.start == lease.stop:
+            self._release(event.lease_id)
+            self.num_pieces_repeated += lease.is_repeat
+
+    def _on_piece_failed(self, event: events.PieceFailed) -> None:
+        self._release(event.lease_id)
+
+    def _on_lease_revoked(self, event: events.LeaseRevoked) -> None:
+        self.num_leases_revoked += self._release(event.lease_id)
+
+    # --- actions ------------------------------------------------------------------------------
+
+    def _on_start_host(self, action: actions.StartHost) -> None:
+        self.num_hosts_started += 1
+        manager = self._managers[action.manager_id]
+        host = _Host(self.contexts[action.context_key], manager)
+        self._hosts[action.host_id] = manager.hosts[action.host_id] = host
+
+    def _on_stop_host(self, action: actions.StopHost) -> None:
+        host = self._hosts[action.host_id]
+        host.is_stopping = True
+        is_open = self._now < host.manager.closed_at
+        self.num_evictions += host.ready_at is not None and is_open
+
+    def _on_send_piece(self, action: actions.SendPiece) -> None:
+        host = self._hosts[action.host_id]
+        is_repeat = action.start in self._lost_starts.get(action.task_id, ())
+        lease = _Lease(action.task_id, action.start, action.stop, host, is_repeat)
+        self._leases[action.lease_id] = host.leases[action.lease_id] = lease
+
+    def _on_deliver_range(self, action: actions.DeliverRange) -> None:
+        self.num_items_delivered += action.stop - action.start
+        self.last_delivery_s = self._now
+
+    def _on_failure(self, action: actions.FailTask | actions.DeliverException) -> None:
+        # It is forgotten just before, and was counted as finished there.
+        self.num_finished -= 1
+        self.num_failed += 1
+
+    def _on_forget_task(self, action: actions.ForgetTask) -> None:
+        # A cancelled one is counted already.
+        self.num_finished += self._end_task(action.task_id)
+
+    def _on_dismiss_manager(self, action: actions.DismissManager) -> None:
+        self._remove_manager(action.manager_id)
+
+    # --- what is there now --------------------------------------------------------------------
+
+    def _end_task(self, task_id: TaskId) -> bool:
+        is_open = task_id in self._open_tasks
+        self._open_tasks.discard(task_id)
+        self._lost_starts.pop(task_id, None)
+        return is_open
+
+    def _remove_manager(self, manager_id: ManagerId) -> None:
+        manager = self._managers.pop(manager_id, None)
+        if manager is not None:
+            self.num_managers_lost += self._now < manager.closed_at
+            for host_id in list(manager.hosts):
+                self._remove_host(host_id)
+
+    def _remove_host(self, host_id: HostId) -> _Host | None:
+        host = self._hosts.pop(host_id, None)
+        if host is not None:
+            del host.manager.hosts[host_id]
+            self._ended_slot_s += self._slot_s(host)
+            for lease_id, lease in list(host.leases.items()):
+                self._release(lease_id)
+                self._note_loss(lease)
+        return host
+
+    def _note_loss(self, lease: _Lease) -> None:
+        if lease.task_id in self._open_tasks:
+            self._lost.append(lease)
+            self._lost_starts.setdefault(lease.task_id, set()).add(lease.start)
+
+    def _release(self, lease_id: LeaseId) -> bool:
+        lease = self._leases.pop(lease_id, None)
+        if lease is None:
+            return False
+        del lease.host.leases[lease_id]
+        return True
+
+    def _slot_s(self, host: _Host) -> float:
+        if host.ready_at is None:
+            return 0.0
+        return (self._now - host.ready_at) * host.context.max_concurrency

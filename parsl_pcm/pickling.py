@@ -139,12 +139,25 @@ def load_exception(payload: bytes, remote_traceback: str) -> BaseException:
 
 
 def _dump_one_exception(exception: BaseException) -> bytes | None:
+    buffer = io.BytesIO()
     try:
-        blob = cast(bytes, cloudpickle.dumps(exception, protocol=_PROTOCOL))
-        survivor = pickle.loads(blob)
+        _ExceptionPickler(buffer, _PROTOCOL).dump(exception)
+        survivor = pickle.loads(buffer.getvalue())
     except Exception:  # noqa: BLE001 - any error of the user's pickling code means: it cannot travel
         return None
-    return blob if type(survivor) is type(exception) else None
+    return buffer.getvalue() if type(survivor) is type(exception) else None
+
+
+class _ExceptionPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is untyped
+    """Pickles exceptions as they ask to be, whatever is registered for their class.
+
+    Importing Parsl registers tblib, which would add tracebacks, and all that cannot travel in them.
+    """
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, BaseException):
+            return obj.__reduce_ex__(_PROTOCOL)
+        return super().reducer_override(obj)
 
 
 class _ArgumentPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is untyped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -82,18 +83,17 @@ class Submission:
     def _store_function(
         self, function: Callable[..., Any], name: str, envelopes: list[Envelope]
     ) -> Digest:
-        try:
+        # Functions are taken as they were at their first call, as Parsl itself does.
+        with contextlib.suppress(TypeError):  # a callable object without a hash
             known = self._digest_of.get(function)
-        except TypeError:  # a callable object that cannot be hashed or weakly referenced
-            known = None
-        if known is not None:
-            return known
+            if known is not None:
+                return known
         try:
             blob = dump_function(function)
         except Exception as error:
             raise NotPicklable(_explain(f"function {name!r}", error)) from error
         digest = self._store(blob, envelopes)
-        if getattr(function, "__hash__", None) is not None and hasattr(function, "__weakref__"):
+        with contextlib.suppress(TypeError):  # one that cannot be weakly referenced
             self._digest_of[function] = digest
         return digest
 

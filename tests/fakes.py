@@ -108,6 +108,8 @@ class FakePool:
     ended: dict[TaskId, str] = field(default_factory=dict)
     forgotten: set[TaskId] = field(default_factory=set)
     kills: Counter[tuple[TaskId, int]] = field(default_factory=Counter)
+    """Hosts that died, as far as the scheduler was told, while running from this item on."""
+    dying_words: dict[HostId, list[tuple[TaskId, int]]] = field(default_factory=dict)
     history: list[tuple[float, Event, list[Action]]] = field(default_factory=list)
     known_hosts: dict[HostId, ManagerId] = field(default_factory=dict)
     """Hosts that the driver was told to start and that are not known to be gone."""
@@ -196,7 +198,9 @@ class FakePool:
         repeatable = [
             event
             for _, event, _ in self.history[-20:]
-            if not isinstance(event, events.TaskSubmitted | events.TimePassed)
+            if not isinstance(
+                event, events.TaskSubmitted | events.ManagerRegistered | events.TimePassed
+            )
         ]
         if repeatable:
             decided = self.feed(self.random.choice(repeatable))
@@ -264,9 +268,8 @@ class FakePool:
             manager.outbox.append(events.PieceFailed(lease_id=lease.lease_id))
 
     def die(self, manager: FakeManager, host: FakeHost) -> None:
-        for lease in host.leases[: self.concurrency[host.context_key]]:
-            self.kills[lease.task_id, lease.start] += 1
-            assert self.kills[lease.task_id, lease.start] <= self.max_attempts
+        running = host.leases[: self.concurrency[host.context_key]]
+        self.dying_words[host.host_id] = [(lease.task_id, lease.start) for lease in running]
         del manager.hosts[host.host_id]
         manager.outbox.append(
             events.HostExited(host_id=host.host_id, description="killed by SIGKILL")
@@ -337,6 +340,9 @@ class FakePool:
         if isinstance(event, events.HostReady) and event.host_id in self.known_hosts:
             self.ready_hosts.add(event.host_id)
         elif isinstance(event, events.HostExited | events.SetupFailed):
+            if event.host_id in self.known_hosts:
+                self.kills.update(self.dying_words.get(event.host_id, []))
+                assert max(self.kills.values(), default=0) <= self.max_attempts
             self._forget_host(event.host_id)
         elif isinstance(event, events.ManagerLost):
             self._bury(event.manager_id)

@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "config": {"types"},
     "wire": {"types"},
     "core": {"types"},
-    "interchange": SHARED | {"core", "eventlog"},
+    "interchange": SHARED | {"core", "eventlog", "metrics"},
     "manager": SHARED,
     "host": SHARED | {"context", "live", "pickling"},
 }
@@ -163,7 +163,8 @@ def test_module_can_be_imported_first(module: str) -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_module_and_its_functions_are_short(module: str) -> None:
     source = MODULES[module].read_text()
-    assert len(source.splitlines()) <= MAX_MODULE_LINES
+    num_lines = len(source.splitlines())
+    assert num_lines <= MAX_MODULE_LINES
     long = [
         f"{node.name} has {node.end_lineno - node.lineno + 1} lines"
         for node in ast.walk(ast.parse(source))

@@ -9,8 +9,11 @@ from msgspec import Struct
 from parsl_pcm.types import ContextKey, DeviceId, HostId, LeaseId, ManagerId, TaskId
 
 
-class BaseAction(Struct, frozen=True, kw_only=True, tag=True):
-    """Base of all actions."""
+class BaseAction(Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """Base of all actions.
+
+    They hold plain data, never a cycle, so the garbage collector need not look at them.
+    """
 
 
 class StartHost(BaseAction, frozen=True, kw_only=True, tag=True):

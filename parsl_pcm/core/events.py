@@ -16,8 +16,11 @@ from parsl_pcm.types import (
 )
 
 
-class BaseEvent(Struct, frozen=True, kw_only=True, tag=True):
-    """Base of all events."""
+class BaseEvent(Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """Base of all events.
+
+    They hold plain data, never a cycle, so the garbage collector need not look at them.
+    """
 
 
 class ContextDeclared(BaseEvent, frozen=True, kw_only=True, tag=True):

@@ -36,12 +36,13 @@ def explain_kill(piece: PieceRecord, death: HostExited) -> Explanation:
     """Say that a task killed its host on every attempt."""
     num_kills = piece.num_kills
     attempts = "its only attempt" if num_kills == 1 else f"each of its {num_kills} attempts"
+    last = "" if num_kills == 1 else ", the last one"
     items = "" if piece.task.num_items == 1 else f" (items {piece.start} to {piece.stop - 1})"
     return Explanation(
         f"this task{items} kills its host: {attempts} ended with the death of the process that "
-        f"ran it, {death.description}. Usual causes: too "
-        f"little memory (raise host_memory or gpu_memory, or give it less data), or a crash in "
-        f"native code (see the log of the host).",
+        f"ran it{last}: {death.description}. Usual causes: too little memory (raise host_memory "
+        f"or gpu_memory, or give it less data), or a crash in native code (see the log of the "
+        f"host).",
         log_tail=death.log_tail,
     )
 

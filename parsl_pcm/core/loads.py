@@ -31,8 +31,10 @@ class HostLoads:
 
     def put(self, host: HostRecord) -> None:
         """Add a host, or note that its load changed."""
-        self.discard(host)
-        load = host.load
+        load = len(host.leases)
+        before = self._load_of.get(host.host_id)
+        if before is not None:
+            del self._buckets[before][host.host_id]
         while load >= len(self._buckets):
             self._buckets.append(OrderedDict())
         self._buckets[load][host.host_id] = host

@@ -88,11 +88,16 @@ class DefaultPolicy:
         return self.default_setup_s if measured is None else measured
 
     def may_evict(self, host: HostRecord, newcomer: ContextRecord, now: float) -> bool:
-        """Any for a newcomer without a host; else one idle for as long as it took to build."""
+        """Any for a newcomer without a host; else one idle for as long as it took to build.
+
+        Before its first piece is done nobody knows whether a newcomer needs a second host.
+        """
         if host.context is newcomer or host.context.num_waiting:
             return False
         if len(newcomer.hosts) + newcomer.num_promised == 0:
             return True
+        if newcomer.service_s.value is None:
+            return False
         return now - host.idle_since >= self.growth_check_s(host.context)
 
     def cut(self, piece: PieceRecord, host: HostRecord) -> int:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from parsl_pcm.engines.prompts import is_unicode
 
+_MAX_TEMPERATURE = 2.0
+"""vLLM refuses more."""
 _MAX_SEED = 2**32 - 2
 """llama.cpp keeps a seed in 32 bits and takes the highest for 'none'."""
 
@@ -59,8 +61,10 @@ def _check_integer(name: str, value: object, *, at_least: int, at_most: float = 
 def _check_temperature(value: object) -> None:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise TypeError(f"temperature must be a number, got {value!r}")
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"temperature must be 0 (greedy) or above, got {value}")
+    if not 0 <= value <= _MAX_TEMPERATURE:
+        raise ValueError(
+            f"temperature must be from 0 (greedy) to {_MAX_TEMPERATURE:g}, got {value}"
+        )
 
 
 def _check_strings(name: str, values: tuple[object, ...]) -> None:

@@ -77,14 +77,14 @@ class Engine(Protocol):
         max_tokens
             Longest answer, in tokens. With `choices` it has no effect: a choice is never cut.
         temperature
-            0: always the likeliest token. Above: draw from the whole distribution.
+            0: always the likeliest token. Above, up to 2: draw from the whole distribution.
         stop
             The answer ends before the first of these strings.
         choices
             The answer is exactly one of these strings.
         seed
-            Makes draws repeatable: each prompt is drawn with this seed, wherever it stands in the
-            list. Without effect at temperature 0.
+            From 0 to 2**32 - 2. Makes draws repeatable: each prompt is drawn with this seed,
+            wherever it stands in the list. Without effect at temperature 0.
 
         Raises
         ------

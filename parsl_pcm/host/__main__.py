@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import io
 import os
 import signal
 import socket
@@ -17,6 +18,8 @@ from parsl_pcm.host.process import Host
 def main() -> None:
     """Run one host until its manager stops it or is gone."""
     started_s = monotonic_s()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # the log shows what a long set-up is at
     faulthandler.enable()  # a segmentation fault leaves its Python traceback in the log
     signal.signal(signal.SIGTERM, _leave_it_to_the_manager)
     connection = Connection(socket.socket(fileno=int(sys.argv[1])))

@@ -76,9 +76,7 @@ def _cure_of_setup(error: BaseException) -> str:
     if isinstance(error, FileNotFoundError):
         return "the path must exist on the nodes, not only where the script runs"
     if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__:
-        return (
-            "declare more with @context(gpu_memory=..., host_memory=...) or load less"
-        )
+        return "declare more with @context(gpu_memory=..., host_memory=...) or load less"
     return "try it alone on such a node: `with recipe.open() as live: ...`"
 
 

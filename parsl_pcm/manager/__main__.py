@@ -56,11 +56,12 @@ def _serve(config: ManagerConfig, block_id: BlockId) -> int:
     log_dir = _open_log(config, block_id, manager_id)
     _adopt_orphans()
     claims = Claims(default_claim_dir())
-    devices = _claim_devices(config, claims)
+    found = node_devices(os.environ, config.available_accelerators)
+    devices = _claim_devices(found, claims)
     surroundings = HostSurroundings(
         manager_id=manager_id,
         block_id=block_id,
-        devices=tuple(devices),
+        device_kinds=frozenset(device.kind for device in found),
         python_path=config.python_path,
     )
     starter = HostStarter(
@@ -110,8 +111,7 @@ def _open_log(config: ManagerConfig, block_id: BlockId, manager_id: ManagerId) -
     return log_dir
 
 
-def _claim_devices(config: ManagerConfig, claims: Claims) -> list[Device]:
-    found = node_devices(os.environ, config.available_accelerators)
+def _claim_devices(found: list[Device], claims: Claims) -> list[Device]:
     devices = claims.claim_devices(found)
     for device in found:
         if device not in devices:

@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 from collections import defaultdict
+from typing import Any
 
 import zmq
 
@@ -58,8 +59,9 @@ class Manager:
         self._link = InterchangeLink(config, registration.manager_id)
         self._wakeup = Wakeup(signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
         self._poller = zmq.Poller()
-        self._link.register(self._poller)
-        self._poller.register(self._wakeup.fileno(), zmq.POLLIN)
+        for source in (self._link.socket, self._link.monitor, self._wakeup.fileno()):
+            self._poller.register(source, zmq.POLLIN)
+        self._ready: dict[Any, int] = {}
         self._hosts: dict[HostId, HostProcess] = {}
         self._blobs: dict[Digest, bytes] = {}
         self._to_interchange: list[Envelope] = []
@@ -107,7 +109,7 @@ class Manager:
 
     def _wait(self) -> None:
         timeout_s = max(0.0, self._next_deadline_s() - monotonic_s())
-        self._poller.poll(int(timeout_s * 1000) + 1)
+        self._ready = dict(self._poller.poll(int(timeout_s * 1000) + 1))
         self._now = monotonic_s()
 
     def _next_deadline_s(self) -> float:
@@ -116,6 +118,8 @@ class Manager:
         return min(deadlines)
 
     def _take_signals(self) -> None:
+        if self._wakeup.fileno() not in self._ready:
+            return
         signals = self._wakeup.take()
         self._has_child_ended |= signal.SIGCHLD in signals
         for signum in signals - {signal.SIGCHLD}:
@@ -124,8 +128,9 @@ class Manager:
     # --- the interchange ----------------------------------------------------------------------
 
     def _obey_interchange(self) -> None:
-        self._link.notice_breaks(self._now)
-        if self._leaving_reason is None:
+        if self._link.monitor in self._ready:
+            self._link.notice_breaks(self._now)
+        if self._link.socket in self._ready and self._leaving_reason is None:
             for envelope in self._link.receive(self._now):
                 self._obey(envelope)
 
@@ -243,8 +248,9 @@ class Manager:
 
     def _hear_hosts(self) -> None:
         for host in self._hosts.values():
-            host.channel.flush()
-            self._pass_on_reports(host)
+            if host.channel.fileno() in self._ready:
+                host.channel.flush()
+                self._pass_on_reports(host)
 
     def _pass_on_reports(self, host: HostProcess) -> None:
         for envelope in host.receive(self._now):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from msgspec import Struct
 
-from parsl_pcm.types import BlockId, Device, ManagerId
+from parsl_pcm.types import BlockId, ManagerId
 from parsl_pcm.wire.messages import StartHost
 
 
@@ -16,8 +16,8 @@ class HostSurroundings(Struct, frozen=True, kw_only=True):
 
     manager_id: ManagerId
     block_id: BlockId
-    devices: tuple[Device, ...]
-    """All that the manager has."""
+    device_kinds: frozenset[str]
+    """Of the devices of the node: hosts must not see those that are not theirs."""
     python_path: tuple[str, ...]
 
 
@@ -43,8 +43,8 @@ def host_environment(
         environment.setdefault("OMP_NUM_THREADS", str(num_threads))
     python_path = [environment.get("PYTHONPATH", ""), *surroundings.python_path]
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, python_path))
-    environment.update(_device_variables(start, surroundings.devices))
-    if any(device.kind == "rocm" for device in surroundings.devices):
+    environment.update(_device_variables(start, surroundings.device_kinds))
+    if "rocm" in surroundings.device_kinds:
         # It filters once more what ROCR_VISIBLE_DEVICES has left, by positions that no longer fit.
         environment.pop("HIP_VISIBLE_DEVICES", None)
     environment["PARSL_WORKER_RANK"] = str(start.host_id)
@@ -53,13 +53,13 @@ def host_environment(
     return environment
 
 
-def _device_variables(start: StartHost, devices: Sequence[Device]) -> dict[str, str]:
+def _device_variables(start: StartHost, device_kinds: frozenset[str]) -> dict[str, str]:
     """Show the host its own devices and hide the others."""
     visible = ",".join(start.device_ids)
     variables = {}
-    if any(device.kind == "cuda" for device in devices):
+    if "cuda" in device_kinds:
         variables["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
         variables["CUDA_VISIBLE_DEVICES"] = visible
-    if any(device.kind == "rocm" for device in devices):
+    if "rocm" in device_kinds:
         variables["ROCR_VISIBLE_DEVICES"] = visible
     return variables

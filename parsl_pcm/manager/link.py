@@ -34,6 +34,10 @@ class InterchangeLink:
     ----------
     url
         Where the interchange was found.
+    socket
+        To poll; readable when :meth:`receive` has something.
+    monitor
+        To poll; readable when :meth:`notice_breaks` has something.
     last_heard_s
         Monotonic time of its last message.
     broken_since_s
@@ -43,30 +47,25 @@ class InterchangeLink:
     def __init__(self, config: ManagerConfig, manager_id: ManagerId) -> None:
         self._zmq_context: zmq.Context[zmq.SyncSocket] = zmq.Context()
         self.url = _find_interchange(self._zmq_context, config)
-        self._socket = sockets.client_socket(
+        self.socket = sockets.client_socket(
             self._zmq_context, zmq.DEALER, cert_dir=config.cert_dir, identity=manager_id
         )
-        self._monitor = self._socket.get_monitor_socket(_EVENTS)
-        self._socket.connect(self.url)
+        self.monitor = self.socket.get_monitor_socket(_EVENTS)
+        self.socket.connect(self.url)
         self.last_heard_s = monotonic_s()
         self.broken_since_s: float | None = None
-
-    def register(self, poller: zmq.Poller) -> None:
-        """Have the poller wake up for messages and for a broken connection."""
-        poller.register(self._socket, zmq.POLLIN)
-        poller.register(self._monitor, zmq.POLLIN)
 
     def send(self, envelopes: Sequence[Envelope]) -> None:
         """Send one batch; never blocks."""
         frames = codec.encode(envelopes)
-        self._socket.send_multipart(frames, copy=sum(map(len, frames)) < _COPY_BYTES)
+        self.socket.send_multipart(frames, copy=sum(map(len, frames)) < _COPY_BYTES)
 
     def receive(self, now: float) -> list[Envelope]:
         """Return what has arrived, in order."""
         envelopes: list[Envelope] = []
         for _ in range(_MAX_BATCHES):
             try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+                frames = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 break
             self.last_heard_s = now
@@ -75,7 +74,7 @@ class InterchangeLink:
 
     def notice_breaks(self, now: float) -> None:
         """Keep `broken_since_s` up to date."""
-        while (event := _next_event(self._monitor)) is not None:
+        while (event := _next_event(self.monitor)) is not None:
             if event == zmq.EVENT_DISCONNECTED:
                 logger.warning("the connection to %s broke", self.url)
                 self.broken_since_s = now
@@ -84,9 +83,9 @@ class InterchangeLink:
 
     def close(self) -> None:
         """Send what is queued, for the linger time at most, and end."""
-        self._socket.disable_monitor()
-        self._monitor.close(0)
-        self._socket.close()
+        self.socket.disable_monitor()
+        self.monitor.close(0)
+        self.socket.close()
         self._zmq_context.term()
 
 

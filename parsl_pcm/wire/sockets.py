@@ -12,9 +12,15 @@ import ipaddress
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import zmq
 import zmq.auth
+
+
+class _KeyPair(NamedTuple):
+    public: bytes
+    secret: bytes
 
 
 @contextlib.contextmanager
@@ -35,9 +41,10 @@ def server_socket(
     zmq_context: zmq.Context[zmq.SyncSocket], socket_type: int, *, cert_dir: str | None
 ) -> zmq.SyncSocket:
     """Return an unbound server socket; `zmq_context` comes from :func:`guarded_context`."""
+    keys = None if cert_dir is None else _load_keys(cert_dir, "server")
     socket = _plain_socket(zmq_context, socket_type)
-    if cert_dir is not None:
-        _, socket.curve_secretkey = _load_keys(cert_dir, "server")
+    if keys is not None:
+        socket.curve_secretkey = keys.secret
         socket.curve_server = True
     return socket
 
@@ -50,10 +57,14 @@ def client_socket(
     identity: str | None = None,
 ) -> zmq.SyncSocket:
     """Return an unconnected client socket that talks only to the server of `cert_dir`."""
-    socket = _plain_socket(zmq_context, socket_type)
+    pairs = None
     if cert_dir is not None:
-        socket.curve_publickey, socket.curve_secretkey = _load_keys(cert_dir, "client")
-        socket.curve_serverkey, _ = _load_keys(cert_dir, "server")
+        pairs = _load_keys(cert_dir, "client"), _load_keys(cert_dir, "server")
+    socket = _plain_socket(zmq_context, socket_type)
+    if pairs is not None:
+        own, server = pairs
+        socket.curve_publickey, socket.curve_secretkey = own
+        socket.curve_serverkey = server.public
     if identity is not None:
         socket.identity = identity.encode()
     return socket
@@ -127,8 +138,7 @@ def _plain_socket(zmq_context: zmq.Context[zmq.SyncSocket], socket_type: int) ->
     return socket
 
 
-def _load_keys(cert_dir: str, name: str) -> tuple[bytes, bytes]:
-    """Return the public and the secret key of one side."""
+def _load_keys(cert_dir: str, name: str) -> _KeyPair:
     directory = Path(cert_dir)
     if stat.S_IMODE(directory.stat().st_mode) & 0o077:
         raise OSError(f"the certificates in {cert_dir} can be read by others; chmod 700 it")
@@ -136,4 +146,4 @@ def _load_keys(cert_dir: str, name: str) -> tuple[bytes, bytes]:
     public_key, secret_key = zmq.auth.load_certificate(path)
     if secret_key is None:
         raise ValueError(f"{path} holds no secret key; start the executor again to make new ones")
-    return public_key, secret_key
+    return _KeyPair(public_key, secret_key)

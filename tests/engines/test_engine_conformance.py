@@ -116,7 +116,7 @@ def test_choice_is_never_cut_by_max_tokens(engine: Engine) -> None:
 
 def test_choice_may_begin_another_choice(engine: Engine) -> None:
     choices = ["NOT", "NOT ENOUGH", "NOT ENOUGH INFO"]
-    rows = [ask(engine, CLAIM, choices=choices, temperature=9.0, seed=seed) for seed in range(12)]
+    rows = [ask(engine, CLAIM, choices=choices, temperature=2.0, seed=seed) for seed in range(12)]
     assert {row.text for row in rows} <= set(choices)
     assert {row.finish_reason for row in rows} == {"choice"}
 
@@ -172,7 +172,7 @@ def test_draws_without_a_seed_differ(engine: Engine) -> None:
 
 
 def test_draws_reach_every_choice(engine: Engine) -> None:
-    rows = [ask(engine, CLAIM, choices=["a", "b"], temperature=90.0, seed=i) for i in range(24)]
+    rows = [ask(engine, CLAIM, choices=["a", "b"], temperature=2.0, seed=i) for i in range(24)]
     assert {row.text for row in rows} == {"a", "b"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -191,7 +192,20 @@ def children_of(manager: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 
 def are_gone(processes: list[psutil.Process]) -> bool:
-    return not psutil.wait_procs(processes, timeout=2)[1]
+    """Whether they end within 2 s; zombies that nobody reaps count as ended."""
+    deadline = time.monotonic() + 2
+    while any(process.is_running() and not is_zombie(process) for process in processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def is_zombie(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def sleeper() -> Callable[[], None]:
@@ -305,6 +319,47 @@ def test_sigterm_hands_everything_back_at_once(interchange: InterchangeDriver) -
     assert time.monotonic() - started < 1
     assert are_gone(hosts)
     assert not interchange.socket.poll(100)
+
+
+def test_killed_manager_takes_its_hosts_with_it(interchange: InterchangeDriver) -> None:
+    manager = interchange.start_manager()
+    identity, _ = interchange.accept()
+    interchange.start_host(identity)
+    interchange.expect(identity, HostReady)
+    interchange.run(identity, sleeper())
+    hosts = children_of(manager)
+    assert hosts
+    manager.kill()
+    assert are_gone(hosts)
+
+
+def test_results_that_are_there_leave_before_the_goodbye(
+    interchange: InterchangeDriver, tmp_path: Path
+) -> None:
+    done = str(tmp_path / "done")
+
+    def finish() -> str:
+        import pathlib
+        import time
+
+        time.sleep(0.3)
+        pathlib.Path(done).touch()
+        return "there"
+
+    manager = interchange.start_manager()
+    identity, _ = interchange.accept()
+    interchange.start_host(identity)
+    interchange.expect(identity, HostReady)
+    interchange.run(identity, finish)
+    time.sleep(0.2)
+    manager.send_signal(signal.SIGSTOP)  # so that the result waits in the socket pair
+    while not Path(done).exists():
+        time.sleep(0.01)
+    time.sleep(0.1)
+    manager.send_signal(signal.SIGINT)
+    manager.send_signal(signal.SIGCONT)
+    assert interchange.result(identity) == "there"
+    assert "SIGINT" in interchange.expect(identity, ManagerLeaving).reason
 
 
 def test_shutdown_runs_clean_up_code(interchange: InterchangeDriver, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import parsl
 import pytest
-from parsl import python_app
+from parsl import DataFlowKernel, python_app
 
 from parsl_pcm import context
 from site_configs.local import fresh_config
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.smoke
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parsl.DataFlowKernel]:
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataFlowKernel]:
     """Load Parsl with the configuration that the documentation hands to newcomers."""
     run_dir = tmp_path_factory.mktemp("run")
     with parsl.load(fresh_config(run_dir=str(run_dir))) as kernel:
@@ -111,7 +111,7 @@ def test_call_survives_the_death_of_its_host(tmp_path: Path) -> None:
     assert die_once(str(tmp_path / "died")).result() == "survived"
 
 
-def test_block_and_manager_are_known_to_parsl(loaded: parsl.DataFlowKernel) -> None:
+def test_block_and_manager_are_known_to_parsl(loaded: DataFlowKernel) -> None:
     executor = loaded.executors["pcm"]
     assert [manager["active"] for manager in executor.connected_managers()] == [True]
     assert executor.connected_blocks() == ["0"]
@@ -119,12 +119,11 @@ def test_block_and_manager_are_known_to_parsl(loaded: parsl.DataFlowKernel) -> N
 
 
 def test_every_context_is_cleaned_up_at_the_end(built_in: Path, tmp_path: Path) -> None:
-    with parsl.load(fresh_config(run_dir=str(tmp_path / "run"))):
+    with DataFlowKernel(fresh_config(run_dir=str(tmp_path / "run"))) as kernel:
 
-        @python_app(executors=["pcm"])
+        @python_app(executors=["pcm"], data_flow_kernel=kernel)
         def use(counted=recipe_that_counts(built_in)):  # noqa: B008 - the way to declare it
             return counted["mark"]
 
         mark = use().result()
-    parsl.clear()
     assert (built_in / mark.replace("built", "cleaned")).exists()

@@ -40,12 +40,13 @@ class RandomRun:
         policy = self.random.choice(
             [DefaultPolicy(), PairCuttingPolicy(), DefaultPolicy(fixed_prefetch=2)]
         )
-        self.pool = FakePool(
-            self.random, max_attempts=self.random.choice([1, 2, 3]), policy=policy
-        )
+        self.pool = FakePool(self.random, max_attempts=self.random.choice([1, 2, 3]), policy=policy)
         for name, requirements in CONTEXTS.items():
             self.pool.declare(name, requirements)
         self.pool.broken.add(ContextKey("broken"))
+        if self.random.random() < 0.7:
+            for node in NODES:
+                self.pool.register(node)
         self.steps: dict[Callable[[], None], int] = {
             self.submit: 20,
             self.submit_many: 2,

@@ -115,7 +115,7 @@ def test_a_positional_only_context_is_refused_unless_given():
 
 def test_functions_are_not_kept_alive():
     def app(claims, engine=llm):
-        return app
+        return engine
 
     gone = weakref.ref(app)
     declare(app, {}, (1,), {})

@@ -1,5 +1,6 @@
 """What crosses between processes, there and back."""
 
+import copyreg
 import pickle
 import sys
 import threading
@@ -22,19 +23,19 @@ def index(below=llm):
     return [below]
 
 
-class NeedsTwo(Exception):
+class NeedsTwoError(Exception):
     def __init__(self, first, second):
         super().__init__(first)
         self.second = second
 
 
-class HoldsLock(Exception):
+class HoldsLockError(Exception):
     def __init__(self):
         super().__init__("lock")
         self.lock = threading.Lock()
 
 
-class TurnsIntoAnother(Exception):
+class TurnsIntoAnotherError(Exception):
     def __reduce__(self):
         return ValueError, ("another",)
 
@@ -162,13 +163,22 @@ def test_notes_travel():
     assert error.__notes__ == ["while reading claim 7"]
 
 
-@pytest.mark.parametrize("error", [NeedsTwo(1, 2), HoldsLock(), TurnsIntoAnother()])
+@pytest.mark.parametrize("error", [NeedsTwoError(1, 2), HoldsLockError(), TurnsIntoAnotherError()])
 def test_exceptions_that_do_not_survive_are_told(error):
     assert pickling.dump_exception(error) is None
 
 
+def test_what_others_register_for_exceptions_does_not_count(monkeypatch):
+    def with_traceback(error):
+        return ValueError, ("with all of its frames",)
+
+    monkeypatch.setitem(copyreg.dispatch_table, KeyError, with_traceback)
+    error = pickling.load_exception(pickling.dump_exception(raised(KeyError("x"))), "")
+    assert repr(error) == "KeyError('x')"
+
+
 def test_a_cause_that_cannot_travel_is_left_out():
-    payload = pickling.dump_exception(raised(ValueError("x"), HoldsLock()))
+    payload = pickling.dump_exception(raised(ValueError("x"), HoldsLockError()))
     error = pickling.load_exception(payload, "remote text")
     assert isinstance(error.__cause__, pickling.RemoteTraceback)
 

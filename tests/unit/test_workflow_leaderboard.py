@@ -45,7 +45,12 @@ def test_pairs_are_scored_each_by_itself_best_first():
     worse = results("worse", ["REFUTES", None, "SUPPORTS", None], seconds=2.0)
     best = results("best", ["SUPPORTS", "SUPPORTS"])
     first, second = score_pairs([*worse, *best])
-    assert (first.prompt, first.accuracy, first.num_unparsed, first.claims_per_s) == ("best", 1, 0, 2)
+    assert (first.prompt, first.accuracy, first.num_unparsed, first.claims_per_s) == (
+        "best",
+        1,
+        0,
+        2,
+    )
     assert (second.prompt, second.accuracy, second.num_unparsed) == ("worse", 0.25, 2)
     assert second.num_claims == 4
     assert second.claims_per_s == 0.5

@@ -40,7 +40,9 @@ def test_only_prompts_for_a_free_answer_leave_the_engine_free():
 
 
 def test_fingerprints_tell_prompts_apart():
-    prompts = [make_prompt(name, labels) for name in PROMPT_NAMES for labels in (LABELS, LABELS[:2])]
+    prompts = [
+        make_prompt(name, labels) for name in PROMPT_NAMES for labels in (LABELS, LABELS[:2])
+    ]
     assert len({prompt.fingerprint for prompt in prompts}) == len(prompts)
     assert prompts[0].fingerprint == make_prompt(PROMPT_NAMES[0], LABELS).fingerprint
 

@@ -12,7 +12,7 @@ _COLORS = ("#3b6fb6", "#d98a29", "#4f9d69", "#a6568d", "#6b6b6b", "#b5483a")
 _GREY = "#666666"
 
 Progress = Sequence[tuple[float, int]]
-"""Seconds since the start, and the inferences done by then."""
+"""Seconds since the start and inferences done by then; the start alone: nothing was to do."""
 
 
 def draw(path: Path, scores: Sequence[Score], progress: Progress, chance: float) -> None:
@@ -29,14 +29,15 @@ def draw(path: Path, scores: Sequence[Score], progress: Progress, chance: float)
     style = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
     with mpl.rc_context(style):
         rows_inch = 0.42 * len(scores) + 1.0
-        progress_inch = 2.3 if progress else 0.0
+        has_progress = len(progress) > 1
+        progress_inch = 2.3 if has_progress else 0.0
         figure = Figure(figsize=(10, rows_inch + progress_inch + 0.7), layout="constrained")
-        heights = [rows_inch, progress_inch] if progress else [rows_inch]
+        heights = [rows_inch, progress_inch] if has_progress else [rows_inch]
         grid = figure.add_gridspec(len(heights), 2, height_ratios=heights, width_ratios=[3, 2])
         accuracy = figure.add_subplot(grid[0, 0])
         _draw_accuracy(accuracy, scores, chance)
         _draw_speed(figure.add_subplot(grid[0, 1], sharey=accuracy), scores)
-        if progress:
+        if has_progress:
             _draw_progress(figure.add_subplot(grid[1, :]), progress)
         figure.suptitle("Prompt-for-Fact", fontweight="bold")
         figure.savefig(path, dpi=150)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fact_check.claims import LABELS, NOT_ENOUGH_INFO, REFUTES, SUPPORTS, InputError
@@ -71,24 +71,23 @@ class _Style:
 
 _STYLES = {
     "zero-shot": _Style(
-        question="Does the evidence support or refute the claim? Answer with one of: {}.",
+        question="Does the evidence support or refute the claim? Answer {}.",
         words=(SUPPORTS, REFUTES, NOT_ENOUGH_INFO),
-        is_constrained=False,
     ),
     "closed-book": _Style(
-        question="Is the claim true? Answer with one of: {}.",
+        question="Is the claim true? Answer {}.",
         words=("True", "False", "Unknown"),
         has_evidence=False,
     ),
     "few-shot": _Style(
-        question="Is the claim true according to the evidence? Answer with one of: {}.",
+        question="Is the claim true according to the evidence? Answer {}.",
         words=("Yes", "No", "Maybe"),
         has_examples=True,
     ),
-    "few-shot-true-false": _Style(
-        question="Verdict on the claim, one of: {}?",
-        words=("True", "False", "Neither"),
-        has_examples=True,
+    "free-text": _Style(
+        question="Does the evidence support or refute the claim? Answer {}.",
+        words=(SUPPORTS, REFUTES, NOT_ENOUGH_INFO),
+        is_constrained=False,
     ),
 }
 
@@ -99,7 +98,7 @@ _EXAMPLES = (
     ("The capital of Norway is Oslo.", "Oslo is the capital of Norway.", SUPPORTS),
     ("Spiders have eight legs; insects have six.", "A spider has six legs.", REFUTES),
     ("Bread is baked from flour and water.", "Rome is older than Brasilia.", NOT_ENOUGH_INFO),
-    ("Water turns to ice at 0 degrees Celsius.", "Water freezes at 50 degrees.", REFUTES),
+    ("Water turns to ice at 0 degrees Celsius.", "Water freezes at 50 degrees Celsius.", REFUTES),
     ("The four strings of a violin are tuned in fifths.", "A violin has four strings.", SUPPORTS),
 )
 """Evidence, claim, label. Small models are swayed by the order: most others did worse."""
@@ -126,7 +125,7 @@ def make_prompt(name: str, labels: Sequence[str]) -> Prompt:
 
 
 def _make_template(style: _Style, word_of: Mapping[str, str]) -> list[Message]:
-    ask = f"Claim: {{claim}}\n{style.question.format(', '.join(word_of.values()))}"
+    ask = f"Claim: {{claim}}\n{style.question.format(_join(word_of.values()))}"
     if style.has_evidence:
         ask = f"Evidence: {{evidence}}\n{ask}"
     messages: list[Message] = []
@@ -136,3 +135,8 @@ def _make_template(style: _Style, word_of: Mapping[str, str]) -> list[Message]:
             messages.append({"role": "user", "content": example})
             messages.append({"role": "assistant", "content": word_of[label]})
     return [*messages, {"role": "user", "content": ask}]
+
+
+def _join(words: Iterable[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
@@ -23,23 +23,11 @@ from fact_check.prompts import Prompt
 from fact_check.results import InferenceKey, Result, ResultsFile
 from parsl_pcm.clock import monotonic_s
 from parsl_pcm.engines import Completion
+from parsl_pcm.errors import PCMError
+from parsl_pcm.status import ContextStatus
 
 _REFRESH_S = 0.5
 _REFRESH_OF_A_LOG_S = 10.0
-
-
-class ContextStatus(Protocol):
-    """What an executor tells about one of its contexts."""
-
-    @property
-    def loading(self) -> int:
-        """Hosts that are building it."""
-        ...
-
-    @property
-    def warm(self) -> int:
-        """Hosts in which it is live."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,16 +126,19 @@ class Sweep:
             while self._num_open and not stop.is_set():
                 bar.update(self._save_next(timeout_s=_REFRESH_S))
                 if monotonic_s() - self._shown_s >= refresh_s:
-                    self._show(bar, contexts())
+                    self._show(bar, contexts)
             while not self._finished.empty():
                 bar.update(self._save_next(timeout_s=0))
-            self._show(bar, contexts())
+            self._show(bar, contexts)
 
-    def _show(self, bar: tqdm[NoReturn], contexts: Sequence[ContextStatus]) -> None:
-        loading = sum(each.loading for each in contexts)
-        warm = sum(each.warm for each in contexts)
-        bar.set_postfix_str(f"contexts: {loading} loading, {warm} warm")
+    def _show(self, bar: tqdm[NoReturn], contexts: Callable[[], Sequence[ContextStatus]]) -> None:
         self._shown_s = monotonic_s()
+        try:
+            now = contexts()
+        except PCMError:
+            return  # the executor broke down: the futures tell why
+        loading, warm = sum(each.loading for each in now), sum(each.warm for each in now)
+        bar.set_postfix_str(f"contexts: {loading} loading, {warm} warm")
 
     def _save_next(self, *, timeout_s: float) -> int:
         """Save a finished batch, if there is one in time; return its number of claims."""
