@@ -15,7 +15,7 @@ PYTHON ?=
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 BENCH_ARGS ?=
-DEMO_CLAIMS ?= 100
+DEMO_CLAIMS ?= 50
 DEMO_RESULTS ?= results/demo
 
 # Quoted wherever the shell sees them; targets stay relative, so that a checkout may lie below

@@ -14,7 +14,6 @@ import platform
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from parsl.jobs.states import TERMINAL_STATES, JobStatus
 from parsl.monitoring.radios.base import RadioConfig
 from parsl.providers import LocalProvider
 from parsl.providers.base import ExecutionProvider
+from parsl.version import VERSION as PARSL_VERSION
 
 from parsl_pcm import memo  # noqa: F401 - makes contexts part of Parsl's memo keys
 from parsl_pcm.blocks import BlockErrorHandler
@@ -370,7 +370,7 @@ class PCMExecutor(HighThroughputExecutor):
             worker_port_range=self.worker_port_range or ANY_FREE_PORT,
             cert_dir=self.cert_dir,
             python_version=".".join(platform.python_version_tuple()[:2]),
-            parsl_version=version("parsl"),
+            parsl_version=PARSL_VERSION,
             pcm_version=VERSION,
             heartbeat_period_s=self.heartbeat_period,
             heartbeat_threshold_s=self.heartbeat_threshold,

@@ -58,8 +58,7 @@ def run_sweep(config: Config, batches: Sequence[Batch], sweep: Sweep) -> bool:
             claims = [{"claim": each.claim, "evidence": each.evidence} for each in batch.claims]
             model, prompt = batch.model, batch.prompt
             sweep.add(batch, verify(claims, prompt.template, prompt.choices, llm=model.recipe))
-        sweep.wait(dfk.executors["pcm"].contexts, stop)
-        return not stop.is_set()
+        return sweep.wait(dfk.executors["pcm"].contexts, stop)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -86,7 +85,15 @@ def run(arguments: argparse.Namespace) -> int:
         command = shlex.join(["python", *sys.argv])
         print(f"Stopped. What was done is saved in {arguments.out}. To go on: {command}")
         return EXIT_INTERRUPTED
-    return EXIT_FAILED if sweep.failures else 0
+    return tell_failures(sweep.failures.total())
+
+
+def tell_failures(num_failed: int) -> int:
+    """Say how many batches failed, if any; return the exit code."""
+    if num_failed == 0:
+        return 0
+    print(f"{num_failed:,} batches failed, see above. The same command tries them again.")
+    return EXIT_FAILED
 
 
 def main() -> int:

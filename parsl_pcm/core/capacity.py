@@ -237,6 +237,6 @@ def _needed(victims: list[HostRecord], room: Room, needs: Requirements) -> list[
     return needed
 
 
-def _emptiest_first(room: Room) -> tuple[float, int, Room]:
+def _emptiest_first(room: Room) -> tuple[float, int, int, Room]:
     free_bytes = sum(device.free_bytes for device in room.devices)
-    return (-room.cores, -free_bytes, room)
+    return (-room.cores, -free_bytes, -room.num_hosts, room)

@@ -70,8 +70,9 @@ def _check_context(cluster: Cluster, context: ContextRecord) -> None:
     num_promised = sum(host.promised_to is context for host in cluster.hosts.values())
     assert context.num_promised == num_promised, context.name
     for queue in (context.backlog, context.suspects):
-        assert len(queue) == len(queue.pieces()), context.name
-        assert all(piece.start < piece.stop for piece in queue.pieces()), context.name
+        pieces = queue.pieces()
+        assert len(queue) == len(pieces), context.name
+        assert all(piece.start < piece.stop for piece in pieces), context.name
 
 
 def _check_capacity(cluster: Cluster) -> None:

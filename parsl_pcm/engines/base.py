@@ -109,6 +109,15 @@ def completion_of(
     )
 
 
+def too_long(num_tokens: int, context_window: int) -> Completion:
+    """Return the row for a prompt that leaves no room for an answer."""
+    return Completion.of_error(
+        f"the prompt has {num_tokens} tokens, and the context window of the engine has "
+        f"{context_window}, answer included; shorten the prompt or give the engine a larger "
+        "context_window"
+    )
+
+
 def _as_tuple(name: str, values: Iterable[str]) -> tuple[str, ...]:
     if isinstance(values, str):
         raise TypeError(f"{name} must be a list of strings, got the string {values!r}")

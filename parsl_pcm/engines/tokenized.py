@@ -7,7 +7,7 @@ import threading
 from abc import abstractmethod
 from typing import Any
 
-from parsl_pcm.engines.base import BaseEngine
+from parsl_pcm.engines.base import BaseEngine, too_long
 from parsl_pcm.engines.options import GenerateOptions
 from parsl_pcm.engines.protocol import Completion, Prompt
 
@@ -51,11 +51,7 @@ class TokenizedEngine(BaseEngine):
                 f"the model's chat template cannot take this prompt: {error}"
             )
         if len(ids) >= self._context_window:
-            return Completion.of_error(
-                f"the prompt has {len(ids)} tokens, and the context window of the engine has "
-                f"{self._context_window}, answer included; shorten the prompt or give the engine "
-                "a larger context_window"
-            )
+            return too_long(len(ids), self._context_window)
         return ids or Completion.of_error("the prompt has no tokens")
 
     def _token_ids(self, prompt: Prompt) -> list[int]:

@@ -6,6 +6,7 @@ import os
 import queue
 import signal
 import threading
+import traceback
 
 from parsl_pcm.host.connection import Connection
 from parsl_pcm.types import Digest, LeaseId
@@ -53,6 +54,9 @@ class Inbox:
         try:
             for envelope in self._connection.receive():
                 self._sort(envelope)
+        except BaseException:
+            traceback.print_exc()
+            raise
         finally:
             # The manager is gone (or sends nonsense). Nobody wants our results: end, together with
             # every process that the context started, whatever the main thread is busy with.

@@ -14,7 +14,7 @@ from parsl_pcm.host.connection import Connection
 from parsl_pcm.host.inbox import Inbox
 from parsl_pcm.host.reports import Function, report_setup_failed, report_unloadable
 from parsl_pcm.wire.codec import Envelope
-from parsl_pcm.wire.messages import HostReady, RunPiece, SetupFailed, StartHost
+from parsl_pcm.wire.messages import HostReady, RunPiece, StartHost
 
 if TYPE_CHECKING:  # both cost 30 ms and more, and most hosts need neither
     from concurrent.futures import ThreadPoolExecutor
@@ -48,7 +48,7 @@ class Host:
             try:
                 self._build(start, clean_up)
             except BaseException as error:  # noqa: BLE001 - goes to every waiting caller
-                self._tell_setup_failed(start, error)
+                self._connection.send(report_setup_failed(start, error))
                 return
             clean_up.callback(self._end_runners)
             self._start_runners(start.requirements.max_concurrency)
@@ -58,18 +58,13 @@ class Host:
             self._wait_until_idle()
 
     def _build(self, start: StartHost, clean_up: contextlib.ExitStack) -> None:
-        if start.recipes is not None:
+        if start.recipes is None:
+            return
+        try:
             recipes = pickling.load_recipes(self._inbox.blobs.pop(start.recipes))
             clean_up.enter_context(recipes.open())
-        _flush_output()
-
-    def _tell_setup_failed(self, start: StartHost, error: BaseException) -> None:
-        report = report_setup_failed(start, error)
-        assert isinstance(report.message, SetupFailed)
-        with contextlib.suppress(ValueError, OSError):
-            sys.stderr.write(report.message.failure.remote_traceback)
-        _flush_output()
-        self._connection.send(report)
+        finally:
+            _flush_output()
 
     def _start_runners(self, max_concurrency: int) -> None:
         self._max_concurrency = max_concurrency

@@ -15,8 +15,13 @@ def format_remote(error: BaseException) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """Return the type and the text of an exception on one line."""
-    return traceback.format_exception_only(type(error), error)[-1].strip()
+    """Return the type and the text of an exception, without its notes."""
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - the user's __str__ may do anything
+        text = "(its text cannot be made)"
+    return f"{name}: {text}" if text else name
 
 
 def _is_machinery(frame: FrameType) -> bool:

@@ -37,18 +37,14 @@ from parsl_pcm.types import BlockId, HostId, LeaseId, ManagerId
 from parsl_pcm.wire import codec, messages
 from parsl_pcm.wire.codec import Envelope, ProtocolError
 from parsl_pcm.wire.messages import AnyMessage
-from parsl_pcm.wire.sockets import (
-    bind_first_free,
-    guarded_context,
-    server_socket,
-)
+from parsl_pcm.wire.sockets import bind_first_free, guarded_context, server_socket
 
 logger = logging.getLogger(__name__)
 
 HOUSEKEEPING_PERIOD_S = 1.0
 """At most so much of the event log is lost in a crash."""
 FAREWELL_S = 3.0
-"""How long managers get to say goodbye at the end."""
+"""How long managers get to say goodbye at the end, and to leave."""
 MAX_BATCHES = 200
 """Batches taken from one socket in a turn, so that neither side starves the other."""
 
@@ -136,7 +132,7 @@ class Interchange:
     def _is_over(self) -> bool:
         if self._ends_at is None:
             return False
-        return not self._peers.all() or monotonic_s() >= self._ends_at
+        return self._peers.are_gone() or monotonic_s() >= self._ends_at
 
     def _wait(self) -> None:
         """Sleep until a message comes or the next deadline; a second at most."""
@@ -175,7 +171,7 @@ class Interchange:
     def _notice_closed_connections(self) -> None:
         while self._monitor.poll(0):
             descriptor = int(recv_monitor_message(self._monitor)["value"])
-            manager_id = self._peers.connected_through(descriptor)
+            manager_id = self._peers.connection_closed(descriptor)
             if manager_id is not None:
                 self._lose(manager_id, "its connection closed")
 
@@ -294,6 +290,7 @@ class Interchange:
         elif manager_id not in self._peers:
             self._refuse(manager_id, "this manager is not registered (any more): it was given up")
         elif isinstance(message, messages.ManagerLeaving):
+            self._peers.depart(manager_id)
             self._lose(manager_id, message.reason)
         elif isinstance(message, messages.PieceFailed):
             self._performer.failure = message.failure

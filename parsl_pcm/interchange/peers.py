@@ -32,6 +32,7 @@ class Peers:
     def __init__(self) -> None:
         self._peers: dict[ManagerId, Peer] = {}
         self._of_descriptor: dict[int, ManagerId] = {}
+        self._departing: set[int] = set()
         self._outgoing: dict[ManagerId, list[Envelope]] = {}
 
     def __contains__(self, manager_id: ManagerId) -> bool:
@@ -55,8 +56,19 @@ class Peers:
         if peer is not None and self._of_descriptor.get(peer.descriptor) == manager_id:
             del self._of_descriptor[peer.descriptor]
 
-    def connected_through(self, descriptor: int) -> ManagerId | None:
-        """Return the manager at the other end of a connection; None if it is not registered."""
+    def depart(self, manager_id: ManagerId) -> None:
+        """Forget a manager that said goodbye; its hosts clean up until its connection closes."""
+        if manager_id in self._peers:
+            self._departing.add(self._peers[manager_id].descriptor)
+            self.remove(manager_id)
+
+    def are_gone(self) -> bool:
+        """Whether no manager is left, not even one that is about to go."""
+        return not self._peers and not self._departing
+
+    def connection_closed(self, descriptor: int) -> ManagerId | None:
+        """Return the registered manager that was at the other end; None if there was none."""
+        self._departing.discard(descriptor)
         return self._of_descriptor.get(descriptor)
 
     def send(self, manager_id: ManagerId, envelope: Envelope) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import sys
 from collections import defaultdict
@@ -71,6 +72,7 @@ class Manager:
         self._next_heartbeat_s = self._now + config.heartbeat_period_s
         self._has_child_ended = False
         self._leaving_reason: str | None = None
+        self._has_said_goodbye = False
         self._shutdown_reason: str | None = None
         self._exit_code: int | None = None
 
@@ -130,15 +132,15 @@ class Manager:
     def _obey_interchange(self) -> None:
         if self._link.monitor in self._ready:
             self._link.notice_breaks(self._now)
-        if self._link.socket in self._ready and self._leaving_reason is None:
+        if self._link.socket in self._ready:
             for envelope in self._link.receive(self._now):
-                self._obey(envelope)
+                if self._leaving_reason is None:
+                    self._obey(envelope)
 
     def _obey(self, envelope: Envelope) -> None:
         match envelope.message:
             case RunPiece() as run:
-                logger.debug("lease %s: piece for host %s", run.lease_id, run.host_id)
-                self._forward(run.host_id, envelope, run.function)
+                self._run_piece(run, envelope)
             case RevokePiece() as revoke:
                 self._forward(revoke.host_id, envelope)
             case StoreBlob(digest=digest):
@@ -165,12 +167,14 @@ class Manager:
             self._next_heartbeat_s = self._now + self._config.heartbeat_period_s
 
     def _send_to_interchange(self) -> None:
-        if self._to_interchange:
+        if self._to_interchange and not self._has_said_goodbye:
             self._link.send(self._to_interchange)
-            self._to_interchange = []
+        self._to_interchange = []
 
     def _contact_lost_s(self) -> float:
         """When to give the interchange up, if nothing more is heard."""
+        if self._has_said_goodbye:
+            return math.inf
         if self._give_up_registering_s is not None:
             return self._give_up_registering_s
         unheard_s = self._link.last_heard_s + self._config.heartbeat_threshold_s
@@ -209,6 +213,7 @@ class Manager:
             f"no process for context {start.name!r} could be started on node "
             f"{self._registration.hostname}: {error}; check the limits there (ulimit -a)"
         )
+        self._starter.release_cores(start.host_id)
         logger.error("host %s: %s", start.host_id, message)
         failure = Failure(kind=FailureKind.SETUP_FAILED, message=message)
         self._to_interchange.append(Envelope(SetupFailed(host_id=start.host_id, failure=failure)))
@@ -217,6 +222,12 @@ class Manager:
         if host := self._hosts.get(host_id):
             logger.info("host %s: stopping as the interchange asks", host_id)
             host.stop(self._now)
+
+    def _run_piece(self, run: RunPiece, envelope: Envelope) -> None:
+        logger.debug("lease %s: piece for host %s", run.lease_id, run.host_id)
+        if host := self._hosts.get(run.host_id):
+            host.stop_of_lease[run.lease_id] = run.stop
+        self._forward(run.host_id, envelope, run.function)
 
     def _forward(self, host_id: HostId, envelope: Envelope, blob: Digest | None = None) -> None:
         """Queue a message for a host, behind the blob that it needs if it lacks that."""
@@ -305,11 +316,25 @@ class Manager:
             self._leaving_reason = self._shutdown_reason
 
     def _leave_if_asked(self) -> None:
-        """Say goodbye: from here on nothing is sent for the pieces that we still hold."""
-        if self._leaving_reason is not None and self._exit_code is None:
-            logger.info("leaving: %s", self._leaving_reason)
-            self._to_interchange.append(Envelope(ManagerLeaving(reason=self._leaving_reason)))
+        """Say goodbye and go, but for the time that idle hosts need to clean up."""
+        if self._leaving_reason is None or self._exit_code is not None:
+            return
+        if not self._has_said_goodbye:
+            self._say_goodbye(self._leaving_reason)
+        if not self._hosts:
             self._exit_code = 0
+
+    def _say_goodbye(self, reason: str) -> None:
+        """Hand back all pieces that we hold: from here on nothing is sent for them."""
+        logger.info("leaving: %s", reason)
+        self._to_interchange.append(Envelope(ManagerLeaving(reason=reason)))
+        self._send_to_interchange()
+        self._has_said_goodbye = True
+        for host in self._hosts.values():
+            if host.is_idle:
+                host.stop(self._now, grace_s=_SHUTDOWN_GRACE_S)
+            else:
+                host.kill("its manager leaves", self._now)
 
     def _end_in_error(self, message: str) -> None:
         logger.error("%s", message)
@@ -319,5 +344,6 @@ class Manager:
     def _end_hosts(self) -> None:
         for host in self._hosts.values():
             host.kill("its manager ended", self._now)
+        wait_until_s = monotonic_s() + _KILL_WAIT_S
         for host in self._hosts.values():
-            host.wait(_KILL_WAIT_S)
+            host.wait(max(0.0, wait_until_s - monotonic_s()))

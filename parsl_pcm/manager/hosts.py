@@ -18,13 +18,16 @@ import msgspec
 
 from parsl_pcm.manager.channel import Channel
 from parsl_pcm.manager.exits import describe_exit, log_tail
-from parsl_pcm.types import Digest
-from parsl_pcm.wire.codec import Envelope
+from parsl_pcm.types import Digest, LeaseId
+from parsl_pcm.wire.codec import Envelope, ProtocolError
 from parsl_pcm.wire.messages import (
     Failure,
     FailureKind,
     HostExited,
     HostReady,
+    PieceFailed,
+    PieceFinished,
+    PieceRevoked,
     SetupFailed,
     StartHost,
     StopHost,
@@ -61,6 +64,8 @@ class HostProcess:
         Monotonic time at which :meth:`meet_deadline` and :meth:`notice_exit` have something to do.
     sent_digests
         Blobs that the host has been sent.
+    stop_of_lease
+        Last item, excluded, of each piece that it was sent and has not reported the end of.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class HostProcess:
         self.state = HostState.SETTING_UP
         self.deadline_s = now + start.requirements.setup_timeout_s
         self.sent_digests: set[Digest] = set()
+        self.stop_of_lease: dict[LeaseId, int] = {}
         self._started_s = now
         self._silent_since_s = math.inf
         self._gone_by_s = math.inf
@@ -84,9 +90,19 @@ class HostProcess:
         """The first process of the host, and the number of its group."""
         return self._process.pid
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it holds no piece."""
+        return not self.stop_of_lease
+
     def receive(self, now: float) -> list[Envelope]:
         """Return what the host has to say to the interchange."""
-        translated = (self._translate(envelope, now) for envelope in self.channel.receive())
+        try:
+            received = self.channel.receive()
+        except ProtocolError as error:  # user code wrote into our socket
+            self._take_end(f"killed: it sent nonsense to its manager ({error})", now)
+            return []
+        translated = (self._translate(envelope, now) for envelope in received)
         return [envelope for envelope in translated if envelope is not None]
 
     def stop(self, now: float, *, grace_s: float = STOP_GRACE_S) -> None:
@@ -160,8 +176,14 @@ class HostProcess:
                 self._setup_failure = failure
                 self.deadline_s = now + _FAILED_GRACE_S
                 return None
+            case PieceFinished(lease_id=lease_id, stop=stop):
+                if self.stop_of_lease.get(lease_id) == stop:
+                    del self.stop_of_lease[lease_id]
+            case PieceFailed(lease_id=lease_id) | PieceRevoked(lease_id=lease_id):
+                self.stop_of_lease.pop(lease_id, None)
             case _:
-                return envelope
+                pass
+        return envelope
 
     def _take_exit(self, return_code: int, now: float) -> None:
         is_asked = self.state is HostState.STOPPING and return_code == 0

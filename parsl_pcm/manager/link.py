@@ -58,7 +58,11 @@ class InterchangeLink:
     def send(self, envelopes: Sequence[Envelope]) -> None:
         """Send one batch; never blocks."""
         frames = codec.encode(envelopes)
-        self.socket.send_multipart(frames, copy=sum(map(len, frames)) < _COPY_BYTES)
+        copy = sum(map(len, frames)) < _COPY_BYTES
+        try:
+            self.socket.send_multipart(frames, zmq.NOBLOCK, copy=copy)
+        except zmq.Again:  # the other side has refused our handshake: it is no interchange of ours
+            logger.warning("nothing can be sent to %s", self.url)
 
     def receive(self, now: float) -> list[Envelope]:
         """Return what has arrived, in order."""
@@ -85,7 +89,8 @@ class InterchangeLink:
         """Send what is queued, for the linger time at most, and end."""
         self.socket.disable_monitor()
         self.monitor.close(0)
-        self.socket.close()
+        # Over a broken connection nothing leaves, and one refused by CURVE lingers for ever.
+        self.socket.close(None if self.broken_since_s is None else 0)
         self._zmq_context.term()
 
 

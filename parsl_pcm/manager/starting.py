@@ -38,7 +38,7 @@ class HostStarter:
         self._cores_of_host: dict[HostId, tuple[int, ...]] = {}
 
     def start(self, start: StartHost, now: float) -> HostProcess:
-        """Start a host; the caller gives its cores back with :meth:`release_cores`.
+        """Start a host; give its cores back with :meth:`release_cores`, also if this raises.
 
         Raises
         ------
@@ -50,10 +50,7 @@ class HostStarter:
             self._environment, start, self._surroundings, num_threads=self._num_threads(start)
         )
         host = HostProcess(start, environment=environment, log_dir=self._log_dir, now=now)
-        if cores:
-            # Before its Python has started: all threads that it will ever have inherit this.
-            os.sched_setaffinity(host.pid, cores)
-            self._cores_of_host[start.host_id] = cores
+        _pin(host, cores)
         logger.info(
             "host %s: process %s builds %r%s%s, log %s",
             start.host_id,
@@ -83,4 +80,16 @@ class HostStarter:
         num_cores = self._num_cores(start)
         if not self._is_pinned(start) or not float(num_cores).is_integer():
             return ()
-        return self._claims.claim_cores(usable_cores(), int(num_cores))
+        cores = self._claims.claim_cores(usable_cores(), int(num_cores))
+        self._cores_of_host[start.host_id] = cores
+        return cores
+
+
+def _pin(host: HostProcess, cores: tuple[int, ...]) -> None:
+    """Keep a host on its cores, before its Python starts: all its threads will inherit this."""
+    if not cores:
+        return
+    try:
+        os.sched_setaffinity(host.pid, cores)
+    except OSError as error:
+        logger.warning("host %s runs on any core: %s", host.start.host_id, error)

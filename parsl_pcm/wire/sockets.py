@@ -17,6 +17,9 @@ from typing import NamedTuple
 import zmq
 import zmq.auth
 
+_LINGER_MS = 1000
+"""Last words (a goodbye, a failure) get this long to leave; a dead peer may not hold us longer."""
+
 
 class _KeyPair(NamedTuple):
     public: bytes
@@ -133,8 +136,7 @@ def _plain_socket(zmq_context: zmq.Context[zmq.SyncSocket], socket_type: int) ->
     # Without a limit nothing is dropped and no send blocks; what is in flight is bounded by the
     # leases, not here.
     socket.set_hwm(0)
-    # Last words (a goodbye, a failure) get this long to leave; a dead peer may not hold us longer.
-    socket.linger = 1000
+    socket.linger = _LINGER_MS
     return socket
 
 

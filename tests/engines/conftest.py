@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +13,10 @@ from engines_under_test import ENGINES, REQUIRED, need
 from tiny_llama import make_tiny_llama
 
 from parsl_pcm import ContextRecipe
-from parsl_pcm.engines import Engine
+from parsl_pcm.engines import Engine, llama_cpp
+
+# A host starts with it. Here the engines live in this process: set before their libraries load.
+os.environ.update(llama_cpp.env)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -32,7 +36,7 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module", params=sorted(ENGINES))
 def recipe(request: pytest.FixtureRequest) -> ContextRecipe:
-    """Return the recipe of each engine in turn, with a context window of 512 tokens."""
+    """Return the recipe of each engine in turn, with a small context window."""
     need(request.param)
     under_test = ENGINES[request.param]
     model = request.getfixturevalue("tiny_llama") if under_test.needs_tiny_llama else ""

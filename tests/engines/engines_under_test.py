@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from tiny_llama import CONTEXT_WINDOW
 
 from parsl_pcm import ContextRecipe
 from parsl_pcm.engines import llama_cpp, transformers, vllm
+
+CONTEXT_WINDOW = 256
+"""Of all engines here, in tokens: small, for the tests that fill it."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ ENGINES = {
     "transformers": EngineUnderTest(
         libraries=("transformers", "torch"),
         install="pip install transformers torch==2.13.0",
-        recipe=lambda model: transformers(model, batch_size=4),
+        recipe=lambda model: transformers(model, context_window=CONTEXT_WINDOW, batch_size=4),
     ),
     "vllm": EngineUnderTest(
         libraries=("vllm", "torch"),

@@ -108,14 +108,15 @@ def test_a_run_that_is_killed_goes_on_where_it_was(claims: Path) -> None:
         wait_until(results, process)
         process.send_signal(signal.SIGKILL)
     file = Path("out/results.jsonl")
-    before = file.read_bytes()
-    file.write_bytes(before[:-10])  # as if it had been killed in the middle of a write
+    cut = file.read_bytes()[:-10]  # as if it had been killed in the middle of a write
+    file.write_bytes(cut)
+    whole_lines = cut[: cut.rfind(b"\n") + 1]
     num_found = len(results())
 
     ended = run(going)
     assert ended.returncode == 0, ended.stderr
     assert f"Done already: {num_found}. To do: {80 - num_found}." in ended.stdout
-    assert file.read_bytes().startswith(before[:-10])
+    assert file.read_bytes().startswith(whole_lines)
     assert Counter((row["prompt"], row["id"]) for row in results()) == {
         (prompt, f"c{n}"): 1 for prompt in ("closed-book", "few-shot") for n in range(40)
     }
@@ -161,5 +162,6 @@ def test_a_model_that_cannot_be_loaded_fails_alone(claims: Path) -> None:
     ended = run(command(claims, *models))
     assert ended.returncode == 1, ended.stderr
     assert "gguf:broken.gguf: ContextSetupFailed" in ended.stderr
+    assert "2 batches failed, see above" in ended.stdout
     assert {row["model"] for row in results()} == {"smollm2-135m"}
     assert len(results()) == 8

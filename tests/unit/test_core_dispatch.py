@@ -120,33 +120,21 @@ def test_policy_may_cut_pieces() -> None:
 
 
 def test_idle_host_takes_over_half_of_what_waits_behind_others() -> None:
-    pool = measured_pool(0.01)
-    for _ in range(5):
-        submit(pool)
+    pool = FakePool(Random(0), policy=DefaultPolicy(fixed_prefetch=4))
+    pool.declare("c", Requirements(cores=1.0))
     pool.register(cpu_node())
-    pool.now = 1.0
-    submit(pool)  # m0 holds leases 2 to 7 now
-    pool.declare("d", Requirements(cores=1.0))
-    assert pool.scheduler.cluster.hosts[HostId(1)].load == 6
-    for _ in range(1000):
-        if "m1" in {h.manager.manager_id for h in pool.scheduler.cluster.hosts.values()}:
-            break
+    pool.register(cpu_node())
+    for _ in range(10):
         submit(pool)
+    ready(pool, 1)
     ready(pool, 2)
-    for lease in list(pool.scheduler.cluster.hosts[HostId(2)].leases):
-        finished_in(pool, lease, 0.01)
-    assert pool.scheduler.cluster.hosts[HostId(2)].load == 0
-    num_queued = pool.scheduler.cluster.hosts[HostId(1)].load - 1
-    deadline = pool.scheduler.next_deadline()
-    assert deadline == pytest.approx(pool.now + 0.05)
-    assert deadline is not None
-    revoked = pass_time(pool, deadline)
-    assert all(isinstance(action, actions.RevokeLease) for action in revoked)
-    assert len(revoked) == (num_queued + 1) // 2
-    lease = revoked[0].lease_id
-    (sent,) = pool.feed(events.LeaseRevoked(lease_id=lease))
-    assert isinstance(sent, actions.SendPiece)
-    assert sent.host_id == HostId(2)
+    for lease in (6, 7, 8, 9, 10):
+        finished(pool, lease)
+    assert pool.scheduler.next_deadline() == 0.05
+    assert pass_time(pool, 0.05) == [revoke(4), revoke(5)]  # of 2, 3, 4 and 5, behind 1
+    assert pool.feed(events.LeaseRevoked(lease_id=LeaseId(4))) == [
+        send(11, task=3, host=2, manager="m1")
+    ]
 
 
 # --- growth ---------------------------------------------------------------------------------------
@@ -218,11 +206,24 @@ def test_context_with_a_host_evicts_only_hosts_idle_for_as_long_as_their_setup()
     pool.declare("d", Requirements(cores=1.0))
     submit(pool, "d")
     ready(pool, 2)
-    assert submit(pool, "d") == []
-    assert pool.scheduler.next_deadline() == 10.0
+    finished(pool, lease=2)
+    for _ in range(3):
+        submit(pool, "d")
+    assert pool.scheduler.cluster.contexts[ContextKey("d")].num_waiting == 1
     assert pass_time(pool, 9.9) == []
+    assert pool.scheduler.next_deadline() == 10.0
     assert pass_time(pool, 10.0) == [stop(1, "m0")]
     assert exited(pool, 1) == [start(3, "m0", "d")]
+
+
+def test_context_evicts_for_a_second_host_only_when_a_piece_of_it_was_measured() -> None:
+    pool = measured_pool(1.0, num_nodes=2, setup_s=10.0)
+    pool.declare("d", Requirements(cores=1.0))
+    submit(pool, "d")
+    ready(pool, 2)
+    submit(pool, "d")
+    assert pass_time(pool, 10.0) == []
+    assert pass_time(pool, 50.0) == []
 
 
 def test_two_hosts_are_evicted_for_one_that_needs_both_their_places() -> None:

@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from parsl_pcm import context
 from parsl_pcm.host.tracebacks import describe, format_remote
 
@@ -58,6 +60,19 @@ def test_causes_are_kept() -> None:
     assert "KeyError: 'first'" in format_remote(caught(fail))
 
 
-def test_description_is_one_line() -> None:
-    assert describe(ValueError("a")) == "ValueError: a"
-    assert describe(SystemExit(3)) == "SystemExit: 3"
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("error", "description"),
+    [
+        (ValueError("a"), "ValueError: a"),
+        (SystemExit(3), "SystemExit: 3"),
+        (MemoryError(), "MemoryError"),
+        (UnspeakableError(), "UnspeakableError: (its text cannot be made)"),
+    ],
+)
+def test_exception_is_described(error: BaseException, description: str) -> None:
+    assert describe(error) == description

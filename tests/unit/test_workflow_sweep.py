@@ -32,7 +32,7 @@ def run(results, batches, futures, stop=None):
     sweep = Sweep(results, num_total=num_total, num_found=0)
     for batch, future in zip(batches, futures, strict=True):
         sweep.add(batch, future)
-    sweep.wait(list, stop or threading.Event())
+    assert sweep.wait(list, stop or threading.Event()) == all(each.done() for each in futures)
     return sweep
 
 

@@ -26,13 +26,13 @@ def parse_arguments() -> argparse.Namespace:
         "(default: %(default)s)")  # fmt: skip
     add("--prompts", nargs="+", action=_Distinct, default=list(PROMPT_NAMES), metavar="PROMPT",
         help="among %(default)s (default: all)")  # fmt: skip
-    add("--batch", type=_positive, default=25, metavar="N", help="claims a call (default: 25)")
-    add("--out", type=Path, default=Path("prompt_for_fact_results"), metavar="DIR",
+    add("--batch", type=_positive, default=10, metavar="N", help="claims a call (default: 10)")
+    add("--out", type=Path, default=Path("results/prompt_for_fact"), metavar="DIR",
         help="for results and picture (default: %(default)s)")  # fmt: skip
     add("--seed", type=int, default=0, help="of the claims that are made or drawn (default: 0)")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--slots", type=_positive, default=2, metavar="N",
-        help="CPU hosts on this machine (default: 2)")  # fmt: skip
+        help="CPU hosts on this machine, at most one a core (default: 2)")  # fmt: skip
     where.add_argument("--site", type=Path, metavar="FILE.py",
         help="run where the parsl Config of its fresh_config() says")  # fmt: skip
     add("--dry-run", action="store_true", help="only say how much there is to do")

@@ -85,8 +85,8 @@ _STYLES = {
         has_examples=True,
     ),
     "free-text": _Style(
-        question="Does the evidence support or refute the claim? Answer {}.",
-        words=(SUPPORTS, REFUTES, NOT_ENOUGH_INFO),
+        question="Is the claim true according to the evidence? Answer with one word: {}.",
+        words=("Yes", "No", "Maybe"),
         is_constrained=False,
     ),
 }
@@ -101,7 +101,8 @@ _EXAMPLES = (
     ("Water turns to ice at 0 degrees Celsius.", "Water freezes at 50 degrees Celsius.", REFUTES),
     ("The four strings of a violin are tuned in fifths.", "A violin has four strings.", SUPPORTS),
 )
-"""Evidence, claim, label. Small models are swayed by the order: most others did worse."""
+"""Evidence, claim, label. Small models are swayed by the order; this one was chosen by trying a few
+on the claims of seed 1."""
 
 
 def make_prompt(name: str, labels: Sequence[str]) -> Prompt:

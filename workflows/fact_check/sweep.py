@@ -117,8 +117,8 @@ class Sweep:
         self._num_open += 1
         future.add_done_callback(lambda done: self._finished.put((batch, done)))
 
-    def wait(self, contexts: Callable[[], Sequence[ContextStatus]], stop: threading.Event) -> None:
-        """Save the batches as they finish, until all have or `stop` is set."""
+    def wait(self, contexts: Callable[[], Sequence[ContextStatus]], stop: threading.Event) -> bool:
+        """Save the batches as they finish, until all have or `stop` is set; tell if all have."""
         refresh_s = _REFRESH_S if sys.stderr.isatty() else _REFRESH_OF_A_LOG_S
         with tqdm(
             total=self._num_total, initial=self._num_found, unit=" claims", mininterval=refresh_s
@@ -130,6 +130,7 @@ class Sweep:
             while not self._finished.empty():
                 bar.update(self._save_next(timeout_s=0))
             self._show(bar, contexts)
+        return self._num_open == 0
 
     def _show(self, bar: tqdm[NoReturn], contexts: Callable[[], Sequence[ContextStatus]]) -> None:
         self._shown_s = monotonic_s()

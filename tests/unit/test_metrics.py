@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from parsl_pcm.core import events
+from parsl_pcm.eventlog import EventLog, LogHeader, LogRecord
+from parsl_pcm.metrics import ContextLoads, Metrics
+from parsl_pcm.types import ContextKey, LeaseId, Requirements, TaskId
+from tests.core_words import exited, hold, lose, new_pool, pass_time, ready, setup_failed, submit
+from tests.fakes import FakePool, cpu_node
+from tests.unit.test_core_random import RandomRun
+
+
+def metrics_of(pool: FakePool) -> Metrics:
+    metrics = Metrics()
+    for now, event, decided in pool.history:
+        metrics.observe(LogRecord(now=now, event=event, actions=decided))
+    return metrics
+
+
+def finished(pool: FakePool, lease: int, run_s: float = 1.0, stop: int = 1) -> None:
+    pool.feed(events.PieceFinished(lease_id=LeaseId(lease), start=0, stop=stop, run_s=run_s))
+
+
+def test_run_of_two_tasks() -> None:
+    pool = new_pool(cpu_node())
+    pool.now = 5.0
+    submit(pool, num_items=3)
+    submit(pool)
+    pool.now = 15.0
+    ready(pool, setup_s=9.5)
+    pool.now = 21.0
+    finished(pool, 1, run_s=6.0, stop=3)
+    pool.now = 25.0
+    finished(pool, 2, run_s=2.0)
+    metrics = metrics_of(pool)
+    assert (metrics.num_submitted, metrics.num_finished, metrics.num_failed) == (2, 2, 0)
+    assert metrics.num_items_delivered == 4
+    assert metrics.makespan_s == 20.0
+    assert metrics.goodput_per_s == 0.2
+    assert (metrics.num_hosts_started, metrics.num_cold_starts) == (1, 1)
+    assert metrics.contexts[ContextKey("c")] == ContextLoads("c", 1, 1, 9.5, 9.5)
+    assert metrics.busy_frac == 0.8
+
+
+def test_host_that_runs_several_pieces_at_once_counts_as_often() -> None:
+    pool = FakePool(Random(0))
+    pool.declare("c", Requirements(cores=1.0, max_concurrency=4))
+    pool.register(cpu_node())
+    submit(pool)
+    ready(pool)
+    pool.now = 10.0
+    finished(pool, 1, run_s=10.0)
+    assert metrics_of(pool).busy_frac == 0.25
+
+
+def test_cancelled_and_failed_tasks_are_not_finished_ones() -> None:
+    pool = new_pool(cpu_node())
+    for _ in range(3):
+        submit(pool)
+    ready(pool)
+    pool.feed(events.PieceFailed(lease_id=LeaseId(1)))
+    pool.cancel(TaskId(1))
+    pool.cancel(TaskId(1))
+    metrics = metrics_of(pool)
+    assert (metrics.num_finished, metrics.num_failed, metrics.num_cancelled) == (0, 1, 1)
+    finished(pool, 2)  # of the cancelled one: no duplicate, but nobody wants it
+    assert metrics_of(pool).num_duplicates_dropped == 0
+
+
+def test_loss_of_a_node_is_counted_with_what_it_held() -> None:
+    pool = new_pool(cpu_node(), cpu_node())
+    submit(pool)
+    ready(pool)
+    lose(pool, "m0")
+    ready(pool, 2)
+    finished(pool, 2)
+    finished(pool, 1)
+    metrics = metrics_of(pool)
+    assert (metrics.num_managers, metrics.num_managers_lost) == (2, 1)
+    assert (metrics.num_leases_lost, metrics.num_pieces_repeated) == (1, 1)
+    assert metrics.num_duplicates_dropped == 1
+    assert metrics.num_hosts_died == 0
+    assert metrics.num_items_delivered == 1
+
+
+def test_death_of_a_host_is_counted_with_what_it_held() -> None:
+    pool = new_pool(cpu_node(), max_attempts=2)
+    submit(pool)
+    ready(pool)
+    exited(pool, 1)
+    ready(pool, 2)
+    exited(pool, 2)
+    metrics = metrics_of(pool)
+    assert (metrics.num_hosts_died, metrics.num_failed) == (2, 1)
+    # After the second death the task was given up, not put back.
+    assert (metrics.num_leases_lost, metrics.num_pieces_repeated) == (1, 0)
+
+
+def test_failed_setups_are_no_deaths() -> None:
+    pool = new_pool(cpu_node(), cpu_node(), cpu_node())
+    submit(pool)
+    setup_failed(pool, 1)
+    exited(pool, 2)
+    metrics = metrics_of(pool)
+    assert (metrics.num_setups_failed, metrics.num_hosts_died) == (2, 0)
+    assert (metrics.num_hosts_started, metrics.num_cold_starts) == (2, 0)
+
+
+def test_nodes_that_drained_or_were_held_are_not_lost_ones() -> None:
+    pool = new_pool(cpu_node())
+    pool.register(cpu_node(), remaining_s=10.0)
+    pool.register(cpu_node())
+    hold(pool, "m0")
+    lose(pool, "m0")
+    pass_time(pool, 10.0)
+    pass_time(pool, 60.0)  # m2 was never heard
+    metrics = metrics_of(pool)
+    assert (metrics.num_managers, metrics.num_managers_lost) == (3, 1)
+
+
+def test_evictions_are_hosts_that_made_room_for_others() -> None:
+    pool = new_pool(cpu_node(), cpu_node())
+    for _ in range(2):
+        submit(pool)
+    for host in (1, 2):
+        ready(pool, host)
+    for lease in (1, 2):
+        finished(pool, lease)
+    hold(pool, "m1")
+    pool.declare("d", Requirements(cores=1.0))
+    submit(pool, "d")
+    exited(pool, 1)
+    metrics = metrics_of(pool)
+    assert (metrics.num_evictions, metrics.num_hosts_died) == (1, 0)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_numbers_agree_with_the_pool_and_nothing_is_kept_of_what_is_over(seed: int) -> None:
+    run = RandomRun(seed)
+    run.run(200)
+    run.recover()
+    pool, metrics = run.pool, metrics_of(run.pool)
+    ended = list(pool.ended.values())
+    assert metrics.num_submitted == len(ended)
+    assert metrics.num_finished == ended.count("finished")
+    assert metrics.num_cancelled == ended.count("cancelled")
+    assert metrics.num_failed == len(ended) - metrics.num_finished - metrics.num_cancelled
+    assert metrics.num_items_delivered == sum(map(len, pool.delivered.values()))
+    cluster = pool.scheduler.cluster
+    assert metrics._leases.keys() == cluster.leases.keys()
+    assert metrics._hosts.keys() <= cluster.hosts.keys()
+    assert metrics._managers.keys() <= cluster.managers.keys()
+    assert not metrics._open_tasks
+    assert not metrics._lost_starts
+
+
+def test_log_gives_the_same_numbers(tmp_path: Path) -> None:
+    pool = new_pool(cpu_node())
+    submit(pool)
+    ready(pool)
+    finished(pool, 1)
+    header = LogHeader(
+        label="pcm",
+        started_wall_s=0.0,
+        max_attempts=3,
+        heartbeat_threshold_s=60.0,
+        fixed_prefetch=None,
+    )
+    with EventLog(tmp_path / "events.jsonl", header) as log:
+        for now, event, decided in pool.history:
+            log.append(now, event, decided)
+    assert Metrics.from_log(tmp_path / "events.jsonl") == metrics_of(pool)
