@@ -10,14 +10,12 @@ import contextlib
 import itertools
 import logging
 import os
-import platform
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import typeguard
 from parsl import curvezmq
 from parsl.data_provider.staging import Staging
@@ -28,19 +26,19 @@ from parsl.jobs.states import TERMINAL_STATES, JobStatus
 from parsl.monitoring.radios.base import RadioConfig
 from parsl.providers import LocalProvider
 from parsl.providers.base import ExecutionProvider
-from parsl.version import VERSION as PARSL_VERSION
 
 from parsl_pcm import memo  # noqa: F401 - makes contexts part of Parsl's memo keys
+from parsl_pcm.arguments import check_arguments
 from parsl_pcm.blocks import BlockErrorHandler
 from parsl_pcm.client import InterchangeClient
-from parsl_pcm.config import InterchangeConfig, ManagerConfig
 from parsl_pcm.declaration import check_specification
 from parsl_pcm.errors import BlocksFailed, InterchangeLost, PCMError, error_from_failure
+from parsl_pcm.launch import ANY_FREE_PORT, interchange_config, write_manager_config
+from parsl_pcm.payload import run_payload
 from parsl_pcm.pickling import load_exception, load_result
 from parsl_pcm.status import ContextStatus
 from parsl_pcm.submission import Submission
 from parsl_pcm.types import TaskId
-from parsl_pcm.version import VERSION
 from parsl_pcm.wire import messages
 from parsl_pcm.wire.codec import Envelope
 
@@ -48,8 +46,6 @@ logger = logging.getLogger(__name__)
 
 INTERCHANGE_COMMAND = (sys.executable, "-m", "parsl_pcm.interchange")
 MANAGER_COMMAND = "parsl-pcm-manager --config {config} --block-id {block_id}"
-ANY_FREE_PORT = (49152, 65536)
-"""The range for private use (RFC 6335)."""
 
 
 class PCMFuture(HTEXFuture):
@@ -142,7 +138,7 @@ class PCMExecutor(HighThroughputExecutor):
         max_attempts: int = 3,
         print_summary: bool = True,
     ) -> None:
-        _check_arguments(cores_per_worker, max_workers_per_node, cpu_affinity, max_attempts)
+        check_arguments(cores_per_worker, max_workers_per_node, cpu_affinity, max_attempts)
         provider = provider or LocalProvider()
         is_local = isinstance(provider, LocalProvider)
         super().__init__(
@@ -202,12 +198,14 @@ class PCMExecutor(HighThroughputExecutor):
         client = InterchangeClient(on_message=self._on_message, on_lost=self._on_interchange_lost)
         ports = self.interchange_port_range or ANY_FREE_PORT
         command = self.interchange_launch_cmd
-        worker_port = client.start(self._interchange_config(), command, ports)
+        # Globus Compute turns this check off in the base class.
+        config = interchange_config(self, check_python_mismatch=self._check_python_mismatch)
+        worker_port = client.start(config, command, ports)
         self.worker_port = worker_port
         self._client = client
         # The base class asks through this: connected_managers(), scale_in() and others.
         self.command_client = _CommandClient(client)  # type: ignore[assignment]
-        self._manager_config_path = self._write_manager_config(worker_port)
+        self._manager_config_path = write_manager_config(self, worker_port)
         # At once, not with the first turn of Parsl's strategy, 5 s from now.
         self._initial_blocks = super().scale_out_facade(self._given_provider.init_blocks)
 
@@ -276,6 +274,11 @@ class PCMExecutor(HighThroughputExecutor):
         if self.bad_state_is_set:
             self._fail_open_tasks(self.executor_exception)
         return future
+
+    def submit_payload(self, context: dict[str, Any], buffer: bytes) -> HTEXFuture:
+        """Run a call that its sender serialized, as HighThroughputExecutor's method does."""
+        specification = context.get("resource_spec", {})
+        return self.submit(run_payload, specification, buffer, context.get("task_executor"))
 
     def validate_resource_spec(self, resource_specification: dict[str, Any]) -> None:
         """Check the keys and values of a resource specification.
@@ -360,52 +363,6 @@ class PCMExecutor(HighThroughputExecutor):
         command = self.launch_cmd.format(config=config, block_id=block_id)
         return f'PATH="$PATH:{Path(sys.executable).parent}" {command}'
 
-    def _interchange_config(self) -> InterchangeConfig:
-        return InterchangeConfig(
-            label=self.label,
-            run_dir=self.logdir,
-            executor_url="",
-            loopback_address=self.loopback_address,
-            worker_port=self.worker_port,
-            worker_port_range=self.worker_port_range or ANY_FREE_PORT,
-            cert_dir=self.cert_dir,
-            python_version=".".join(platform.python_version_tuple()[:2]),
-            parsl_version=PARSL_VERSION,
-            pcm_version=VERSION,
-            heartbeat_period_s=self.heartbeat_period,
-            heartbeat_threshold_s=self.heartbeat_threshold,
-            drain_period_s=self.drain_period,
-            cores_per_worker=self.cores_per_worker,
-            prefetch_capacity=self.prefetch_capacity,
-            max_attempts=self.max_attempts,
-            check_python_mismatch=self._check_python_mismatch,
-            debug=self.worker_debug,
-        )
-
-    def _write_manager_config(self, worker_port: int) -> Path:
-        limit = self.max_workers_per_node
-        config = ManagerConfig(
-            label=self.label,
-            addresses=tuple(sorted(self.all_addresses)),
-            worker_port=worker_port,
-            cert_dir=self.cert_dir,
-            log_dir=os.path.abspath(self.worker_logdir),
-            heartbeat_period_s=self.heartbeat_period,
-            heartbeat_threshold_s=self.heartbeat_threshold,
-            address_probe_timeout_s=self.address_probe_timeout or 30.0,
-            cores_per_worker=self.cores_per_worker,
-            mem_per_worker_gb=self.mem_per_worker,
-            max_workers_per_node=None if limit == float("inf") else int(limit),
-            available_accelerators=tuple(self.available_accelerators) or None,
-            cpu_affinity=self.cpu_affinity,
-            python_path=(os.path.abspath(sys.path[0] or os.getcwd()), os.getcwd()),
-            debug=self.worker_debug,
-        )
-        path = Path(self.logdir).absolute() / "manager.json"
-        with open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            file.write(msgspec.json.encode(config))
-        return path
-
 
 class _CommandClient:
     """What the methods of the base class use to ask the interchange."""
@@ -420,25 +377,6 @@ class _CommandClient:
             return self._client.ask(name, argument)
         except InterchangeLost:
             return {} if name == "MANAGERS_PACKAGES" else []
-
-
-def _check_arguments(
-    cores_per_worker: float,
-    max_workers_per_node: int | None,
-    cpu_affinity: str,
-    max_attempts: int,
-) -> None:
-    if cores_per_worker <= 0:
-        raise ValueError(f"cores_per_worker must be above 0, not {cores_per_worker}")
-    if max_workers_per_node is not None and max_workers_per_node < 1:
-        raise ValueError(f"max_workers_per_node must be 1 or more, not {max_workers_per_node}")
-    if cpu_affinity not in ("block", "none"):
-        raise ValueError(
-            f"cpu_affinity must be 'block' (hosts get cores of their own) or 'none' (they share "
-            f"them), not {cpu_affinity!r}"
-        )
-    if max_attempts < 1:
-        raise ValueError(f"max_attempts must be 1 or more, not {max_attempts}")
 
 
 def _raise_failure(failure: messages.Failure, payload: tuple[bytes, ...]) -> None:

@@ -24,15 +24,13 @@ from parsl_pcm.clock import monotonic_s, wall_s
 from parsl_pcm.config import InterchangeConfig
 from parsl_pcm.core import events
 from parsl_pcm.core.events import Event
-from parsl_pcm.core.policy import DefaultPolicy
-from parsl_pcm.core.scheduler import Scheduler
-from parsl_pcm.eventlog import EventLog, LogHeader, LogRecord
+from parsl_pcm.eventlog import LogHeader, build_scheduler
 from parsl_pcm.interchange.admission import reason_to_refuse
 from parsl_pcm.interchange.commands import describe_contexts, describe_managers
+from parsl_pcm.interchange.journal import Journal
 from parsl_pcm.interchange.meaning import event_of
 from parsl_pcm.interchange.peers import Peer, Peers
 from parsl_pcm.interchange.performer import Performer
-from parsl_pcm.metrics import Metrics
 from parsl_pcm.types import BlockId, HostId, LeaseId, ManagerId
 from parsl_pcm.wire import codec, messages
 from parsl_pcm.wire.codec import Envelope, ProtocolError
@@ -56,11 +54,15 @@ class Interchange:
         self._config = config
         self._started_at = monotonic_s()
         self._parent_pid = os.getppid()
-        self._scheduler = Scheduler(
-            policy=DefaultPolicy(fixed_prefetch=config.prefetch_capacity),
+        header = LogHeader(
+            label=config.label,
+            started_wall_s=wall_s(),
             max_attempts=config.max_attempts,
             heartbeat_threshold_s=config.heartbeat_threshold_s,
+            fixed_prefetch=config.prefetch_capacity,
         )
+        self._scheduler = build_scheduler(header)
+        self._journal = Journal(Path(config.run_dir) / "events.jsonl", header)
         self._peers = Peers()
         self._blocks_seen: list[BlockId] = []
         self._to_executor: list[Envelope] = []
@@ -68,25 +70,13 @@ class Interchange:
         self._ends_at: float | None = None
         """Not None iff we were told to end; managers get until then to say goodbye."""
         self._house_kept_at = 0.0
-        self._metrics = Metrics()
-        self._log_path = Path(config.run_dir) / "events.jsonl"
         self._resources = contextlib.ExitStack()
 
     # --- life ---------------------------------------------------------------------------------
 
     def __enter__(self) -> Interchange:
         config = self._config
-        self._event_log = EventLog(
-            self._log_path,
-            LogHeader(
-                label=config.label,
-                started_wall_s=wall_s(),
-                max_attempts=config.max_attempts,
-                heartbeat_threshold_s=config.heartbeat_threshold_s,
-                fixed_prefetch=config.prefetch_capacity,
-            ),
-        )
-        self._resources.callback(self._event_log.close)
+        self._resources.callback(self._journal.close)
         zmq_context = self._resources.enter_context(guarded_context(config.cert_dir))
         self._executor_socket = server_socket(zmq_context, zmq.DEALER, cert_dir=config.cert_dir)
         self._executor_socket.connect(config.executor_url)
@@ -124,7 +114,7 @@ class Interchange:
             self._notice_orphanhood()
             self._let_time_pass()
             self._keep_house()
-        self._tell_executor(messages.RunSummary(text=self._metrics.summary(str(self._log_path))))
+        self._tell_executor(messages.RunSummary(text=self._journal.summary()))
         self._send()
 
     # --- steps of the loop --------------------------------------------------------------------
@@ -205,7 +195,7 @@ class Interchange:
         if now - self._house_kept_at < HOUSEKEEPING_PERIOD_S:
             return
         self._house_kept_at = now
-        self._event_log.flush()
+        self._journal.flush()
         for peer in self._peers.all():
             if peer.manager_id not in self._scheduler.cluster.managers:
                 self._peers.remove(peer.manager_id)  # fell silent: dismissed by the scheduler
@@ -365,9 +355,7 @@ class Interchange:
     def _handle(self, event: Event) -> None:
         now = self._now()
         decided = self._scheduler.handle(event, now)
-        record = LogRecord(now=now, event=event, actions=decided)
-        self._event_log.append(now, event, decided)
-        self._metrics.observe(record)
+        self._journal.record(event, decided, now)
         self._performer.perform(decided)
 
     # --- helpers ------------------------------------------------------------------------------
@@ -375,6 +363,8 @@ class Interchange:
     def _begin_end(self, reason: str) -> None:
         logger.info("told to end: %s", reason)
         self._ends_at = monotonic_s() + FAREWELL_S
+        for peer in self._peers.all():  # what leaves from here on is no loss
+            self._handle(events.ManagerHeld(manager_id=peer.manager_id))
         self._shut_managers_down(reason)
 
     def _shut_managers_down(self, reason: str) -> None:

@@ -89,7 +89,7 @@ class InterchangeLink:
         """Send what is queued, for the linger time at most, and end."""
         self.socket.disable_monitor()
         self.monitor.close(0)
-        # Over a broken connection nothing leaves, and one refused by CURVE lingers for ever.
+        # Over a broken connection nothing leaves: do not wait for it.
         self.socket.close(None if self.broken_since_s is None else 0)
         self._zmq_context.term()
 
