@@ -11,9 +11,10 @@ import importlib.util
 import os
 import secrets
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from parsl_pcm.engines.base import BaseEngine, completion_of, too_long
 from parsl_pcm.engines.options import GenerateOptions
@@ -75,7 +76,24 @@ class LlamaCppEngine(BaseEngine):
         return list(self._pool.map(partial(self._complete_one, options=options), prompts))
 
     def _complete_one(self, prompt: Prompt, options: GenerateOptions) -> Completion:
-        settings = _settings(options)
+        if options.choices is None:
+            return _completion_from(self._ask(prompt, options), options)
+        # One token mostly tells which choice it is. The grammar would force the rest, one slow
+        # token after the other; the answer is the same without.
+        begun = self._ask(prompt, options, max_tokens=1)
+        if "error" in begun:
+            return _error_row(begun["error"])
+        left = tuple(choice for choice in options.choices if choice.startswith(_text(begun)))
+        if len(left) == 1:
+            return _completion_from(begun, options, text=left[0])
+        options = replace(options, choices=left or options.choices)
+        return _completion_from(self._ask(prompt, options), options)
+
+    def _ask(
+        self, prompt: Prompt, options: GenerateOptions, max_tokens: int | None = None
+    ) -> dict[str, Any]:
+        """Return llama.cpp's answer, which may be an error."""
+        settings = _settings(options, max_tokens or options.token_limit)
         try:
             if isinstance(prompt, str):
                 answer = self._server.handle_completions({"prompt": prompt, **settings})
@@ -83,8 +101,8 @@ class LlamaCppEngine(BaseEngine):
                 messages = [dict(message) for message in prompt]
                 answer = self._server.handle_chat_completions({"messages": messages, **settings})
         except ValueError as error:  # some bad prompts raise, others give an answer that says so
-            return Completion.of_error(str(error))
-        return _completion_from(answer, options)
+            return {"error": {"message": str(error)}}
+        return cast("dict[str, Any]", answer)
 
     def _free(self) -> None:
         self._pool.shutdown()  # waits for the answers under way
@@ -136,9 +154,9 @@ def _usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _settings(options: GenerateOptions) -> dict[str, Any]:
+def _settings(options: GenerateOptions, max_tokens: int) -> dict[str, Any]:
     settings: dict[str, Any] = {
-        "max_tokens": options.token_limit,
+        "max_tokens": max_tokens,
         "temperature": options.temperature,
         "samplers": ["temperature"],  # without llama.cpp's own top-k, top-p and min-p
         "stop": list(options.stop),
@@ -159,17 +177,24 @@ def _escaped(text: str) -> str:
     return "".join(c if c.isascii() and c.isalnum() else f"\\U{ord(c):08X}" for c in text)
 
 
-def _completion_from(answer: dict[str, Any], options: GenerateOptions) -> Completion:
+def _completion_from(
+    answer: dict[str, Any], options: GenerateOptions, text: str | None = None
+) -> Completion:
     if "error" in answer:
         return _error_row(answer["error"])
-    choice, usage = answer["choices"][0], answer["usage"]
-    text = choice["text"] if "text" in choice else choice["message"]["content"]
+    usage = answer["usage"]
     return completion_of(
-        text or "",
+        _text(answer) if text is None else text,
         num_tokens=(usage["prompt_tokens"], usage["completion_tokens"]),
-        finish_reason="length" if choice["finish_reason"] == "length" else "stop",
+        finish_reason="length" if answer["choices"][0]["finish_reason"] == "length" else "stop",
         options=options,
     )
+
+
+def _text(answer: dict[str, Any]) -> str:
+    choice = answer["choices"][0]
+    text = choice["text"] if "text" in choice else choice["message"]["content"]
+    return text or ""
 
 
 def _error_row(error: dict[str, Any]) -> Completion:

@@ -108,22 +108,33 @@ def test_single_choice_comes_back_to_the_letter(engine: Engine, choice: str) -> 
     assert ask(engine, CLAIM, choices=[choice]).text == choice
 
 
+@pytest.mark.parametrize(
+    "choice", ["true", " leads with a space", 'q"uo\\te', "two\nlines", "é😀中"]
+)
+def test_choices_that_differ_at_their_ends_come_back_to_the_letter(
+    engine: Engine, choice: str
+) -> None:
+    choices = [f"{choice}1", f"{choice}2"]
+    assert ask(engine, CLAIM, choices=choices).text in choices
+
+
 def test_choice_is_never_cut_by_max_tokens(engine: Engine) -> None:
-    row = ask(engine, CLAIM, max_tokens=1, choices=["NOT ENOUGH INFORMATION AT ALL"])
-    assert row.text == "NOT ENOUGH INFORMATION AT ALL"
+    choices = ["NOT ENOUGH INFORMATION AT ALL", "NOT ENOUGH INFORMATION OR SO"]
+    row = ask(engine, CLAIM, max_tokens=1, choices=choices)
+    assert row.text in choices
     assert row.completion_tokens > 1
 
 
 def test_choice_may_begin_another_choice(engine: Engine) -> None:
     choices = ["NOT", "NOT ENOUGH", "NOT ENOUGH INFO"]
-    rows = [ask(engine, CLAIM, choices=choices, temperature=2.0, seed=seed) for seed in range(12)]
+    rows = [ask(engine, CLAIM, choices=choices, temperature=2.0, seed=seed) for seed in range(6)]
     assert {row.text for row in rows} <= set(choices)
     assert {row.finish_reason for row in rows} == {"choice"}
 
 
 def test_choice_without_room_is_an_error_of_that_prompt_alone(engine: Engine) -> None:
     full = text_of_num_tokens(engine, CONTEXT_WINDOW - 2)
-    rows = engine.generate([full, CLAIM], max_tokens=8, choices=["REFUTES" * 4])
+    rows = engine.generate([full, CLAIM], max_tokens=8, choices=["NO" * 9, "NO" * 8 + "T"])
     assert [row.finish_reason for row in rows] == ["error", "choice"]
     assert "window" in str(rows[0].error)
 

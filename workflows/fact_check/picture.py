@@ -49,7 +49,10 @@ def _draw_accuracy(axes: Any, scores: Sequence[Score], chance: float) -> None:
         axes.plot([score.low, score.high], [row, row], color=color, linewidth=2.5, alpha=0.55)
         axes.plot(score.accuracy, row, "o", color=color, markersize=8, clip_on=False)
         text = f"{score.accuracy:.1%}"
-        axes.annotate(text, (score.high, row), (6, 0), textcoords="offset points", va="center")
+        readable = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # above the chance line
+        axes.annotate(
+            text, (score.high, row), (6, 0), textcoords="offset points", va="center", bbox=readable
+        )
     axes.axvline(chance, color=_GREY, linewidth=1, linestyle="--", zorder=0)
     top = axes.get_xaxis_transform()
     axes.text(chance, 1.0, "chance", transform=top, color=_GREY, ha="center", va="bottom")
