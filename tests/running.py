@@ -50,11 +50,13 @@ def config_of(run_dir: Path, *executors: PCMExecutor, **changes: Any) -> Config:
 
 
 @contextlib.contextmanager
-def running(run_dir: Path, **changes: Any) -> Iterator[PCMExecutor]:
+def running(
+    run_dir: Path, *, parsl_settings: dict[str, Any] | None = None, **changes: Any
+) -> Iterator[PCMExecutor]:
     """Load Parsl with a small executor, changed as given, and give it."""
     executor = small_executor(**changes)
     try:
-        with parsl.load(config_of(run_dir, executor)):
+        with parsl.load(config_of(run_dir, executor, **(parsl_settings or {}))):
             yield executor
     finally:
         parsl.clear()

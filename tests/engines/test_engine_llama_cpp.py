@@ -10,6 +10,7 @@ import pytest
 from engines_under_test import need
 
 from parsl_pcm.engines import llama_cpp
+from parsl_pcm.engines.options import GenerateOptions
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
@@ -38,3 +39,13 @@ def test_every_parallel_prompt_has_the_whole_context_window() -> None:
     with llama_cpp(context_window=256, parallel=2).open() as engine:
         rows = engine.generate(["one " * 200] * 2, max_tokens=2)
     assert [row.error for row in rows] == [None] * 2
+
+
+def test_choice_told_by_its_first_token_is_what_the_whole_answer_would_be() -> None:
+    options = GenerateOptions(max_tokens=8, choices=("SUPPORTS", "REFUTES", "NOT ENOUGH INFO"))
+    prompts = [f"Claim: {thing} is a metal. Label:" for thing in ("Copper", "Helium", "Rain")]
+    with llama_cpp(context_window=256).open() as engine:
+        whole = [engine._ask(prompt, options)["choices"][0]["text"] for prompt in prompts]
+        rows = engine.generate(prompts, max_tokens=8, choices=options.choices)
+    assert [row.text for row in rows] == whole
+    assert {row.completion_tokens for row in rows} == {1}

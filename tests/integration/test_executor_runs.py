@@ -8,9 +8,11 @@ from pathlib import Path
 import parsl
 import pytest
 from parsl import python_app
+from parsl.dataflow.memoization import BasicMemoizer
 
-from parsl_pcm import PCMError, context
+from parsl_pcm import PCMError, PCMExecutor, context
 from parsl_pcm.eventlog import read_log, replay
+from parsl_pcm.status import ContextStatus
 from tests.running import (
     HOST,
     MANAGER,
@@ -43,6 +45,25 @@ def wait_for_file(path):
     return path
 
 
+def test_outstanding_and_contexts_tell_what_waits_and_runs(tmp_path: Path):
+    gate = str(tmp_path / "gate")
+    with running(tmp_path / "run") as executor:
+        futures = [wait_for_file(gate) for _ in range(5)]
+        wait_for(lambda: sum(c.running for c in executor.contexts()) == 2, "both hosts are used")
+        assert executor.outstanding() == 5
+        (status,) = executor.contexts()
+        assert isinstance(status, ContextStatus)
+        assert (status.name, status.warm, status.loading) == ("no context", 2, 0)
+        assert (status.running, status.queued) == (2, 3)
+        (manager,) = executor.connected_managers()
+        assert manager["tasks"] >= 2
+        assert manager["idle_duration"] == 0
+        Path(gate).touch()
+        assert [future.result() for future in futures] == [gate] * 5
+        assert executor.outstanding() == 0
+        assert executor.contexts()[0].queued == 0
+
+
 def test_most_urgent_call_runs_first(tmp_path: Path):
     @python_app
     def note(word, path):
@@ -61,7 +82,7 @@ def test_most_urgent_call_runs_first(tmp_path: Path):
         Path(gate).touch()
         for future in [blocker, *futures]:
             future.result()
-    assert Path(log).read_text().split() == ["p9", "p5", "p0", "p-5"]
+    assert Path(log).read_text().split() == ["p-5", "p0", "p5", "p9"]
 
 
 def test_cancelled_call_never_runs_and_the_next_one_does(tmp_path: Path):
@@ -111,6 +132,10 @@ def test_blocks_come_with_the_work_and_go_without_it(tmp_path: Path):
     parsl.clear()
 
 
+def states_of_blocks(executor: PCMExecutor) -> dict[str, str]:
+    return {block: status.state.name for block, status in executor.status_facade.items()}
+
+
 def test_scale_in_hands_the_work_of_a_block_to_the_next(tmp_path: Path):
     gate = str(tmp_path / "gate")
     with running(tmp_path / "run", provider=one_block(min_blocks=0, max_blocks=2)) as executor:
@@ -124,8 +149,7 @@ def test_scale_in_hands_the_work_of_a_block_to_the_next(tmp_path: Path):
         assert executor.outstanding() == 2
         Path(gate).touch()
         assert [future.result() for future in futures] == [gate] * 2
-        states = {block: status.state.name for block, status in executor.status_facade.items()}
-        assert states == {"0": "SCALED_IN", "1": "RUNNING"}
+        wait_for(lambda: states_of_blocks(executor) == {"0": "SCALED_IN", "1": "RUNNING"}, "status")
 
 
 # --- more than one ----------------------------------------------------------------------------
@@ -158,6 +182,65 @@ def test_two_executors_and_two_kernels_after_each_other(tmp_path: Path):
 def test_executor_that_is_not_loaded_says_so():
     with pytest.raises(PCMError, match=r"'pcm' is not running: load it with parsl\.load"):
         small_executor().submit(len, {}, "abc")
+
+
+# --- contexts and memory from run to run ------------------------------------------------------
+
+
+def test_clean_up_runs_at_eviction_and_at_the_end(tmp_path: Path):
+    @context
+    def marked(name, folder):
+        import pathlib
+
+        yield name
+        (pathlib.Path(folder) / name).touch()
+
+    @python_app
+    def use(x):
+        return x
+
+    with running(tmp_path / "run", max_workers_per_node=1):
+        assert use(marked("first", str(tmp_path))).result() == "first"
+        assert not (tmp_path / "first").exists()
+        assert use(marked("second", str(tmp_path))).result() == "second"
+        assert (tmp_path / "first").exists()
+        assert not (tmp_path / "second").exists()
+    assert (tmp_path / "second").exists()
+
+
+def test_checkpoint_is_used_until_the_code_of_the_context_changes(tmp_path: Path):
+    checkpoints: list[str] = []
+
+    def run_with(recipe) -> str:
+        memoizer = BasicMemoizer(checkpoint_mode="task_exit", checkpoint_files=checkpoints.copy())
+        log = tmp_path / "log"
+        log.write_text("")
+
+        @python_app(cache=True)
+        def logged(path, value=recipe):
+            with open(path, "a") as file:
+                file.write("ran")
+            return value
+
+        run_dir = tmp_path / f"run{len(checkpoints)}"
+        with running(run_dir, parsl_settings={"memoizer": memoizer}):
+            result = logged(str(log)).result()
+        checkpoints.append(str(next(run_dir.glob("*/checkpoint"))))
+        return f"{result} {log.read_text()}"
+
+    @context
+    def value():
+        return 1
+
+    before = value
+
+    @context
+    def value():
+        return 2
+
+    assert run_with(before) == "1 ran"
+    assert run_with(before) == "1 "
+    assert run_with(value) == "2 ran"
 
 
 # --- the event log ----------------------------------------------------------------------------

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from pathlib import Path
 
 import pytest
 from parsl import python_app
 
 from parsl_pcm import context, live_context
 from parsl_pcm.pickling import RemoteTraceback
-from tests.running import running
 
-shared = pytest.mark.usefixtures("executor")
+pytestmark = pytest.mark.usefixtures("executor")
 
 
 @context
@@ -24,7 +22,6 @@ def model(name="m"):
     return {"name": name, "pid": os.getpid()}
 
 
-@shared
 def test_two_apps_with_the_same_recipe_share_a_host():
     @python_app
     def ask(model=model):
@@ -38,7 +35,6 @@ def test_two_apps_with_the_same_recipe_share_a_host():
     assert tell("x").result() == ("x", pid, pid)
 
 
-@shared
 def test_one_app_with_two_recipes_gets_two_hosts_and_never_the_wrong_one():
     @python_app
     def which(expected, model=model):
@@ -53,7 +49,6 @@ def test_one_app_with_two_recipes_gets_two_hosts_and_never_the_wrong_one():
     assert not pids_of["left"] & pids_of["right"]
 
 
-@shared
 def test_same_set_up_with_other_requirements_is_another_host():
     @python_app
     def pid(model):
@@ -62,7 +57,6 @@ def test_same_set_up_with_other_requirements_is_another_host():
     assert pid(model).result() != pid(model.options(cores=0.5)).result()
 
 
-@shared
 def test_several_contexts_of_a_call_live_in_one_host():
     @python_app
     def pids(first=model("first"), second=model("second")):  # noqa: B008 - as above
@@ -72,7 +66,6 @@ def test_several_contexts_of_a_call_live_in_one_host():
     assert (first, second, len(found)) == ("first", "second", 1)
 
 
-@shared
 def test_contexts_of_a_context_live_in_the_same_host():
     @context
     def judge(below=model("below"), above=[model("one"), model("two")]):  # noqa: B006, B008
@@ -87,7 +80,6 @@ def test_contexts_of_a_context_live_in_the_same_host():
     assert use().result() == ({"below", "one", "two"}, {use().result()[1].pop()})
 
 
-@shared
 def test_environment_of_a_context_is_that_of_its_host_alone():
     @python_app
     def setting(model):
@@ -98,7 +90,6 @@ def test_environment_of_a_context_is_that_of_its_host_alone():
     assert setting(model).result() is None
 
 
-@shared
 def test_context_is_found_without_a_parameter():
     @python_app
     def name():
@@ -108,7 +99,6 @@ def test_context_is_found_without_a_parameter():
     assert name(parsl_resource_specification=specification).result() == "unseen"
 
 
-@shared
 def test_concurrent_calls_meet_in_one_host():
     @context(max_concurrency=3)
     def barrier():
@@ -124,7 +114,6 @@ def test_concurrent_calls_meet_in_one_host():
     assert len({thread for _, thread in results}) == 3
 
 
-@shared
 def test_calls_do_not_meet_where_a_context_takes_one_at_a_time():
     @context
     def lock():
@@ -141,7 +130,6 @@ def test_calls_do_not_meet_where_a_context_takes_one_at_a_time():
     assert all(f.result() for f in [is_alone() for _ in range(8)])
 
 
-@shared
 def test_coroutines_of_one_host_wait_for_each_other():
     @context(max_concurrency=3)
     def meeting():
@@ -158,7 +146,6 @@ def test_coroutines_of_one_host_wait_for_each_other():
     assert len({f.result() for f in [meet() for _ in range(3)]}) == 1
 
 
-@shared
 def test_coroutines_run_without_a_context_too():
     @python_app
     async def later(x):
@@ -172,7 +159,6 @@ def test_coroutines_run_without_a_context_too():
         later(-1).result()
 
 
-@shared
 def test_exception_brings_its_remote_traceback_and_leaves_the_context_alive():
     @python_app
     def divide(x, model=model("patient")):  # noqa: B008 - as above
@@ -185,24 +171,3 @@ def test_exception_brings_its_remote_traceback_and_leaves_the_context_alive():
     assert "return 1 / x, os.getpid()" in str(error.__cause__)
     assert "parsl_pcm" not in str(error.__cause__)
     assert divide(1).result() == (1.0, pid)
-
-
-def test_clean_up_runs_at_eviction_and_at_the_end(tmp_path: Path):
-    @context
-    def marked(name, folder):
-        import pathlib
-
-        yield name
-        (pathlib.Path(folder) / name).touch()
-
-    @python_app
-    def use(x):
-        return x
-
-    with running(tmp_path / "run", max_workers_per_node=1):
-        assert use(marked("first", str(tmp_path))).result() == "first"
-        assert not (tmp_path / "first").exists()
-        assert use(marked("second", str(tmp_path))).result() == "second"
-        assert (tmp_path / "first").exists()
-        assert not (tmp_path / "second").exists()
-    assert (tmp_path / "second").exists()
