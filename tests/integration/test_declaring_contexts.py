@@ -184,12 +184,13 @@ def test_listing_of_the_paper_runs():
         return [f"{model} says {text}" for text in inputs]
 
     parsl_spec = {"context": [load_model, ["/models/small"], {}]}
-    futures = [infer_model([f"claim {i}"], parsl_spec) for i in range(3)]
+    # By keyword: Parsl itself cannot take a parameter of this name by position.
+    futures = [infer_model(inputs=[f"claim {i}"], parsl_spec=parsl_spec) for i in range(3)]
     assert [future.result() for future in futures] == [
         [f"model at /models/small says claim {i}"] for i in range(3)
     ]
     other = {"context": [load_model, [], {"model_path": "/models/other"}]}
-    assert infer_model(["x"], parsl_spec=other).result() == ["model at /models/other says x"]
+    assert infer_model(inputs=["x"], parsl_spec=other).result() == ["model at /models/other says x"]
 
 
 @shared
