@@ -32,7 +32,7 @@ def use(blob: bytes, index: int, task_s: float) -> int:
     return index + blob[index] + len(blob)
 
 
-@context(cores=0.5)
+@context
 def big_context(build_s: float, log_dir: str) -> Iterator[bytes]:
     """Declare the context for PCMExecutor."""
     yield build(build_s, log_dir)

@@ -169,7 +169,7 @@ class InterchangeClient:
                 port = bind_first_free(socket, config.loopback_address, range(*ports))
                 ready.set_result(f"tcp://{config.loopback_address}:{port}")
                 self._work(socket)
-        except Exception as error:
+        except BaseException as error:
             logger.exception("the link to the interchange broke")
             if not ready.done():
                 ready.set_exception(error)

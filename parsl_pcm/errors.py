@@ -109,3 +109,18 @@ def error_from_failure(failure: Failure) -> TaskError:
     """Return the exception that tells the user about a failure."""
     error_class = _CLASS_OF_KIND[failure.kind]
     return error_class(failure.message, failure.remote_traceback, failure.log_tail)
+
+
+def error_to_store(error: BaseException) -> Exception:
+    """Return what a future may hold in place of what an app raised.
+
+    Parsl's callbacks let ``SystemExit`` and its like through, into the thread that calls them.
+    """
+    if isinstance(error, Exception):
+        return error
+    stand_in = RemoteError(
+        f"the app raised {type(error).__name__}: {error}. That ended this call and nothing else; "
+        "return, or raise an Exception, instead"
+    )
+    stand_in.__cause__ = error
+    return stand_in

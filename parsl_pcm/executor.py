@@ -32,7 +32,13 @@ from parsl_pcm.arguments import check_arguments
 from parsl_pcm.blocks import BlockErrorHandler
 from parsl_pcm.client import InterchangeClient
 from parsl_pcm.declaration import check_specification
-from parsl_pcm.errors import BlocksFailed, InterchangeLost, PCMError, error_from_failure
+from parsl_pcm.errors import (
+    BlocksFailed,
+    InterchangeLost,
+    PCMError,
+    error_from_failure,
+    error_to_store,
+)
 from parsl_pcm.launch import ANY_FREE_PORT, interchange_config, write_manager_config
 from parsl_pcm.payload import run_payload
 from parsl_pcm.pickling import load_exception, load_result
@@ -331,7 +337,7 @@ class PCMExecutor(HighThroughputExecutor):
         try:
             result = outcome(*args)
         except BaseException as error:  # noqa: BLE001 - the future receives it
-            future.set_exception(error)
+            future.set_exception(error_to_store(error))
         else:
             future.set_result(result)
 

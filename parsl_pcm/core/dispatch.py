@@ -100,20 +100,9 @@ class Dispatcher:
         alone: so a step costs the same on any pool.
         """
         self._hungry.pop(context.context_key, None)
+        self._fill_free_room(context)
         while self._policy.wants_another_host(context, self.now):
-            needs = context.requirements
-            place = self._cluster.capacity.find(needs, context.failures)
-            if place is not None:
-                host = self._cluster.add_host(context, place)
-                self._decided.append(
-                    actions.StartHost(
-                        manager_id=place.manager.manager_id,
-                        host_id=host.host_id,
-                        context_key=context.context_key,
-                        device_ids=place.manager.device_ids(place.device_positions),
-                    )
-                )
-            elif not self._make_room(context, near):
+            if not self._make_room(context, near):
                 self._hungry[context.context_key] = context
                 break
         if context.num_waiting and context.hosts:
@@ -121,6 +110,21 @@ class Dispatcher:
             overdue = context.last_leased + interval_s
             later = overdue if overdue > self.now else self.now + interval_s
             self._timers.set(TimerKind.GROWTH, context.context_key, later)
+
+    def _fill_free_room(self, context: ContextRecord) -> None:
+        while self._policy.wants_another_host(context, self.now):
+            place = self._cluster.capacity.find(context.requirements, context.failures)
+            if place is None:
+                break
+            host = self._cluster.add_host(context, place)
+            self._decided.append(
+                actions.StartHost(
+                    manager_id=place.manager.manager_id,
+                    host_id=host.host_id,
+                    context_key=context.context_key,
+                    device_ids=place.manager.device_ids(place.device_positions),
+                )
+            )
 
     def _make_room(self, context: ContextRecord, near: ManagerRecord | None) -> bool:
         """Evict idle hosts so that a host of this context fits; say whether that will help."""
@@ -149,7 +153,8 @@ class Dispatcher:
         if favoured is None:
             self.dispatch(gone.context)
         elif any(host.promised_to is favoured for host in node.hosts.values()):
-            return  # the rest of the room that it needs is still to come
+            self._fill_free_room(favoured)  # if it does not fit yet: more room is to come
+            return
         elif favoured.num_waiting:
             self.grow(favoured, node)
         self.feed_hungry(node)

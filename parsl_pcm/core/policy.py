@@ -50,6 +50,8 @@ class DefaultPolicy:
     prefetch_s: float = 0.05
     """Work that waits at a host: ten times the longest round trip seen on one machine (5 ms)."""
     max_prefetch: int = 256
+    cheap_frac: float = 0.2
+    """A host that builds in so small a part of the newcomer's time is evicted without waiting."""
     rebalance_s: float = 0.05
     """As long as what is prefetched lasts: less would take away what is about to run anyway."""
     default_setup_s: float = 5.0
@@ -88,17 +90,20 @@ class DefaultPolicy:
         return self.default_setup_s if measured is None else measured
 
     def may_evict(self, host: HostRecord, newcomer: ContextRecord, now: float) -> bool:
-        """Any for a newcomer without a host; else one idle for as long as it took to build.
+        """Any for a newcomer without a host; else a cheap one, or one idle for long enough.
 
-        Before its first piece is done nobody knows whether a newcomer needs a second host.
+        Cheap: a mistake costs little beside what the newcomer takes to build anyway. Long enough:
+        as long as it took to build; but before its first piece is done nobody knows whether a
+        newcomer needs more than one.
         """
         if host.context is newcomer or host.context.num_waiting:
             return False
         if len(newcomer.hosts) + newcomer.num_promised == 0:
             return True
-        if newcomer.service_s.value is None:
-            return False
-        return now - host.idle_since >= self.growth_check_s(host.context)
+        reload_s = self.growth_check_s(host.context)
+        if reload_s <= self.cheap_frac * self.growth_check_s(newcomer):
+            return True
+        return newcomer.service_s.value is not None and now - host.idle_since >= reload_s
 
     def cut(self, piece: PieceRecord, host: HostRecord) -> int:
         """Give whole pieces."""

@@ -175,9 +175,9 @@ class Manager:
         """When to give the interchange up, if nothing more is heard."""
         if self._has_said_goodbye:
             return math.inf
-        if self._give_up_registering_s is not None:
-            return self._give_up_registering_s
-        unheard_s = self._link.last_heard_s + self._config.heartbeat_threshold_s
+        unheard_s = self._give_up_registering_s
+        if unheard_s is None:
+            unheard_s = self._link.last_heard_s + self._config.heartbeat_threshold_s
         if self._link.broken_since_s is None:
             return unheard_s
         return min(unheard_s, self._link.broken_since_s + _RECONNECT_GRACE_S)
@@ -187,9 +187,8 @@ class Manager:
             return
         if self._give_up_registering_s is not None:
             self._end_in_error(
-                f"no interchange answered at {self._link.url} within "
-                f"{self._config.address_probe_timeout_s:g} s; set PCMExecutor(address=...) to an "
-                "address that this node can reach"
+                f"no interchange answered at {self._link.url}: it has ended, or this node cannot "
+                "reach that address; then set PCMExecutor(address=...) to one that it can"
             )
         else:
             self._end_in_error(f"the interchange at {self._link.url} is gone")

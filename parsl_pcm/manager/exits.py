@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-_TAIL_LINES = 20
+_TAIL_LINES = 40
 _TAIL_BYTES = 8192
 
 _USUAL_CAUSES = {

@@ -20,7 +20,7 @@ _MAX_BATCHES = 100
 """Batches in one turn of the loop: hosts must not wait for a flood to end."""
 _COPY_BYTES = 1 << 16
 """Below this, copying a batch is cheaper than keeping track of its memory."""
-_EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+_EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED
 
 
 class LinkError(RuntimeError):
@@ -41,7 +41,7 @@ class InterchangeLink:
     last_heard_s
         Monotonic time of its last message.
     broken_since_s
-        Monotonic time at which the connection broke; None while it holds.
+        Monotonic time at which the connection broke or was first refused; None while it holds.
     """
 
     def __init__(self, config: ManagerConfig, manager_id: ManagerId) -> None:
@@ -79,11 +79,11 @@ class InterchangeLink:
     def notice_breaks(self, now: float) -> None:
         """Keep `broken_since_s` up to date."""
         while (event := _next_event(self.monitor)) is not None:
-            if event == zmq.EVENT_DISCONNECTED:
-                logger.warning("the connection to %s broke", self.url)
-                self.broken_since_s = now
-            else:
+            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self.broken_since_s = None
+            elif self.broken_since_s is None:
+                logger.warning("there is no connection to %s", self.url)
+                self.broken_since_s = now
 
     def close(self) -> None:
         """Send what is queued, for the linger time at most, and end."""

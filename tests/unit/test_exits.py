@@ -29,7 +29,7 @@ def test_tail_has_the_last_lines_only(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("\n".join(f"line {i}" for i in range(1000)))
     lines = log_tail(log).splitlines()
-    assert len(lines) == 20
+    assert len(lines) == 40
     assert lines[-1] == "line 999"
 
 
