@@ -112,6 +112,7 @@ class Cluster:
         host.state = step(HOST_TRANSITIONS, host.state, HostState.READY)
         host.context.num_starting -= 1
         host.context.num_ready_ever += 1
+        host.context.num_setup_deaths = 0
         self.offer(host, now)
 
     def host_stopping(self, host: HostRecord) -> None:

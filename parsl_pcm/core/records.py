@@ -163,6 +163,8 @@ class ContextRecord:
     num_promised: int = 0
     """Hosts of other contexts that are being stopped to make room for it."""
     num_ready_ever: int = 0
+    num_setup_deaths: int = 0
+    """Hosts of it killed while they built it, since one was ready or it was given up."""
     failures: dict[ManagerId, Explanation] = field(default_factory=dict)
     """Managers on which it could not be built, since it was last given up."""
     service_s: RunningMean = field(default_factory=RunningMean)

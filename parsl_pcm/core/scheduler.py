@@ -250,6 +250,15 @@ class Scheduler:
         self._give_up_if_hopeless(context)
         self._dispatcher.use_room_of(host)
 
+    def _on_death_in_setup(self, host: HostRecord, event: events.HostExited) -> None:
+        """Try again after a death that may be the node's doing; only several tell of the recipe."""
+        host.context.num_setup_deaths += 1
+        if host.context.num_setup_deaths >= self._max_attempts:
+            self._lose_starting_host(host, Explanation(event.description, "", event.log_tail))
+            return
+        self.cluster.remove_host(host, self._now)
+        self._dispatcher.use_room_of(host)
+
     def _give_up_if_hopeless(self, context: ContextRecord) -> None:
         """Fail what waits for a context that fails everywhere, with the first failure."""
         num_failures = len(context.failures)
@@ -261,6 +270,7 @@ class Scheduler:
             return
         why = explain_setup(context)
         context.failures.clear()
+        context.num_setup_deaths = 0
         for host in list(context.hosts.values()):
             if host.state is HostState.STARTING:
                 self._dispatcher.stop_host(host)
@@ -271,7 +281,7 @@ class Scheduler:
         if host is None:
             return
         if host.state is HostState.STARTING:
-            self._lose_starting_host(host, Explanation(event.description, "", event.log_tail))
+            self._on_death_in_setup(host, event)
             return
         guilty = [lease.piece for lease in host.running() if lease.piece.task.is_open]
         for piece in guilty:

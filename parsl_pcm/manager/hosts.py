@@ -131,10 +131,11 @@ class HostProcess:
         match self.state:
             case HostState.SETTING_UP if self._setup_failure is None:
                 timeout_s = self.start.requirements.setup_timeout_s
-                self._fail_setup(
+                message = self._in_setup(
                     f"took longer than {timeout_s:g} s and was ended; if it needs more, "
                     "declare @context(setup_timeout_s=...)"
                 )
+                self._setup_failure = Failure(kind=FailureKind.SETUP_FAILED, message=message)
                 self.kill("set-up timed out", now)
             case HostState.SETTING_UP:
                 self.kill("did not end by itself after its set-up failed", now)
@@ -201,15 +202,16 @@ class HostProcess:
     def _take_end(self, reason: str, now: float) -> None:
         """Take note of a host that ended by itself, and end what it left behind."""
         if self.state is HostState.SETTING_UP and self._setup_failure is None:
-            self._fail_setup(f"ended its process: {reason}; its log says more")
+            reason = self._in_setup(f"ended its process: {reason}; its log says more")
+            if (self._process.returncode or 0) >= 0:  # not killed: another try would end the same
+                self._setup_failure = Failure(kind=FailureKind.SETUP_FAILED, message=reason)
         self.kill(reason, now)
 
-    def _fail_setup(self, what_happened: str) -> None:
-        message = (
+    def _in_setup(self, what_happened: str) -> str:
+        return (
             f"the set-up of context {self.start.name!r} on node {socket.gethostname()} "
             f"{what_happened}"
         )
-        self._setup_failure = Failure(kind=FailureKind.SETUP_FAILED, message=message)
 
     def _last_message(self) -> SetupFailed | HostExited:
         tail = log_tail(self.log_path)

@@ -73,17 +73,32 @@ def restarting() -> dict[str, object]:
 # --- hosts ------------------------------------------------------------------------------------
 
 
-def test_host_killed_while_it_starts_fails_the_call_with_the_cause(tmp_path: Path):
+def test_host_killed_while_it_starts_is_replaced(tmp_path: Path):
     flag, gate = tmp_path / "flag", tmp_path / "gate"
     with running(tmp_path / "run"):
         future = use(slow_to_build(str(flag), str(gate)))
-        (pid,) = wait_for(lambda: pids_in(flag), "the set-up has begun")
-        os.kill(pid, signal.SIGKILL)
-        text = fails_with(future, ContextSetupFailed)
-        assert "'slow_to_build'" in text
-        assert "SIGKILL" in text
+        (first,) = wait_for(lambda: pids_in(flag), "the set-up has begun")
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: len(pids_in(flag)) == 2, "another set-up has begun")
         gate.touch()
-        assert use(slow_to_build(str(flag), str(gate))).result(timeout=60)
+        assert future.result(timeout=60) == pids_in(flag)[1]
+
+
+def test_set_up_whose_hosts_are_always_killed_is_given_up_with_the_cause(tmp_path: Path):
+    @context
+    def hungry(flag):
+        with open(flag, "a") as file:
+            file.write("attempt ")
+        print("loading 300 GB")  # noqa: T201 - goes to the log of the host
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with running(tmp_path / "run"):
+        future = use(hungry(str(tmp_path / "flag")))
+        text = fails_with(future, ContextSetupFailed)
+        assert (tmp_path / "flag").read_text().split() == ["attempt"] * 3
+        words = ["'hungry'", "SIGKILL", "out of memory", "loading 300 GB"]
+        assert [word for word in words if word not in text] == []
+        assert use(1).result(timeout=60) == 1
 
 
 def test_host_killed_while_idle_is_replaced_when_it_is_needed(tmp_path: Path):
