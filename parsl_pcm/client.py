@@ -194,6 +194,7 @@ class InterchangeClient:
                 if self._has_ended():
                     self._receive(socket)
                     break
+        socket.linger = 0  # nobody is left to receive what is queued
         if not self._is_closing and self._lost is None:
             self._lose(self._describe_end())
 

@@ -44,8 +44,13 @@ def one_block(**changes: Any) -> LocalProvider:
 
 
 def config_of(run_dir: Path, *executors: PCMExecutor, **changes: Any) -> Config:
-    """Return a configuration whose strategy looks at the blocks every half second."""
-    settings = {"run_dir": str(run_dir), "usage_tracking": 0, "strategy_period": 0.5}
+    """Return a configuration that looks at the blocks every half second and starts no others."""
+    settings = {
+        "run_dir": str(run_dir),
+        "usage_tracking": 0,
+        "strategy": "none",
+        "strategy_period": 0.5,
+    }
     return Config(executors=list(executors), **(settings | changes))
 
 

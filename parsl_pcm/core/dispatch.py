@@ -67,6 +67,7 @@ class Dispatcher:
             self._lease_next(context, host)
         if not context.num_waiting:
             self._plan_rebalancing(context)
+            self._plan_relief(context)
         elif context.context_key not in self._hungry:
             self.grow(context)
 
@@ -113,18 +114,48 @@ class Dispatcher:
 
     def _fill_free_room(self, context: ContextRecord) -> None:
         while self._policy.wants_another_host(context, self.now):
-            place = self._cluster.capacity.find(context.requirements, context.failures)
-            if place is None:
+            if not self._start_host(context):
                 break
-            host = self._cluster.add_host(context, place)
-            self._decided.append(
-                actions.StartHost(
-                    manager_id=place.manager.manager_id,
-                    host_id=host.host_id,
-                    context_key=context.context_key,
-                    device_ids=place.manager.device_ids(place.device_positions),
-                )
+
+    def _start_host(self, context: ContextRecord) -> bool:
+        """Start a host where there is room for one; False if there is none."""
+        place = self._cluster.capacity.find(context.requirements, context.failures)
+        if place is None:
+            return False
+        host = self._cluster.add_host(context, place)
+        self._decided.append(
+            actions.StartHost(
+                manager_id=place.manager.manager_id,
+                host_id=host.host_id,
+                context_key=context.context_key,
+                device_ids=place.manager.device_ids(place.device_positions),
             )
+        )
+        return True
+
+    def relieve(self, context: ContextRecord) -> None:
+        """Start a host if pieces wait behind others that take longer than it takes to build.
+
+        They were prefetched while pieces were shorter; rebalancing moves them when it is ready.
+        """
+        is_stuck = self.now >= context.last_leased + self._relief_check_s(context)
+        if self._are_pieces_behind_others(context) and is_stuck and not context.num_coming:
+            self._start_host(context)
+        self._plan_relief(context)
+
+    def _plan_relief(self, context: ContextRecord) -> None:
+        if self._are_pieces_behind_others(context):
+            interval_s = self._relief_check_s(context)
+            due = context.last_leased + interval_s
+            later = due if due > self.now else self.now + interval_s
+            self._timers.set(TimerKind.RELIEF, context.context_key, later)
+
+    def _are_pieces_behind_others(self, context: ContextRecord) -> bool:
+        most = context.loads.most_loaded()
+        return most is not None and most.load > context.requirements.max_concurrency
+
+    def _relief_check_s(self, context: ContextRecord) -> float:
+        return max(self._policy.growth_check_s(context), self._policy.rebalance_s)
 
     def _make_room(self, context: ContextRecord, near: ManagerRecord | None) -> bool:
         """Evict idle hosts so that a host of this context fits; say whether that will help."""

@@ -356,6 +356,8 @@ class Scheduler:
     def _look_at_context(self, kind: TimerKind, context: ContextRecord) -> None:
         if kind is TimerKind.REBALANCE:
             self._dispatcher.rebalance(context)
+        elif kind is TimerKind.RELIEF:
+            self._dispatcher.relieve(context)
         elif context.num_waiting:
             self._dispatcher.grow(context)
 

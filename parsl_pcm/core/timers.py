@@ -18,6 +18,8 @@ class TimerKind(enum.Enum):
     """Has the backlog of this context waited long enough to pay for one more host?"""
     REBALANCE = "rebalance"
     """Do pieces of this context wait behind others while one of its hosts is idle?"""
+    RELIEF = "relief"
+    """Have pieces of this context waited long behind others, with room for one more host?"""
 
 
 class Timer(NamedTuple):

@@ -175,6 +175,8 @@ class Interchange:
         if self._ends_at is not None or not is_orphan:
             return
         logger.warning("the executor's process is gone")
+        # libzmq lingers for ever if another executor listens there by now and refuses our keys.
+        self._executor_socket.linger = 0
         self._begin_end("the user's process is gone")
 
     def _stdin_ended(self) -> bool:
@@ -302,31 +304,30 @@ class Interchange:
             refusal = messages.ManagerRefused(block_id=message.block_id, reason=reason)
             self._tell_executor(refusal)
             return
-        logger.info(
-            "manager %s of block %s on %s registered: %s",
-            manager_id,
-            message.block_id,
-            message.hostname,
-            message.resources,
-        )
+        self._admit(message, descriptor)
+
+    def _admit(self, message: messages.RegisterManager, descriptor: int) -> None:
+        manager_id, block_id, resources = message.manager_id, message.block_id, message.resources
+        host = message.hostname
+        logger.info("manager %s of block %s is on %s: %s", manager_id, block_id, host, resources)
         self._peers.add(Peer(message, descriptor))
-        if message.block_id not in self._blocks_seen:
-            self._blocks_seen.append(message.block_id)
+        if block_id not in self._blocks_seen:
+            self._blocks_seen.append(block_id)
         self._peers.send(manager_id, Envelope(messages.RegistrationAccepted()))
-        num_cpu_slots = round(message.resources.cores / self._config.cores_per_worker)
+        num_cpu_slots = round(resources.cores / self._config.cores_per_worker)
         self._tell_executor(
             messages.ManagerAdmitted(
                 manager_id=manager_id,
-                block_id=message.block_id,
-                hostname=message.hostname,
-                num_slots=len(message.resources.devices) or num_cpu_slots,
+                block_id=block_id,
+                hostname=host,
+                num_slots=len(resources.devices) or num_cpu_slots,
             )
         )
         self._handle(
             events.ManagerRegistered(
                 manager_id=manager_id,
-                block_id=message.block_id,
-                resources=message.resources,
+                block_id=block_id,
+                resources=resources,
                 remaining_s=_earlier(message.remaining_s, self._config.drain_period_s),
             )
         )

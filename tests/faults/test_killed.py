@@ -18,7 +18,6 @@ from tests.running import (
     MANAGER,
     descendants,
     fails_with,
-    one_block,
     running,
     wait_for,
     wait_until_gone,
@@ -60,14 +59,6 @@ def wait_for_file(path, started=None):
 
 def pids_in(path: Path) -> list[int]:
     return [int(word) for word in path.read_text().split()] if path.exists() else []
-
-
-def restarting() -> dict[str, object]:
-    """Return settings with which Parsl starts another block where one ended."""
-    return {
-        "provider": one_block(min_blocks=1, max_blocks=2),
-        "parsl_settings": {"strategy": "simple"},
-    }
 
 
 # --- hosts ------------------------------------------------------------------------------------
@@ -144,7 +135,7 @@ def test_task_that_kills_its_hosts_is_named_and_those_behind_it_succeed(tmp_path
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
 def test_work_of_a_manager_that_goes_is_done_elsewhere(signum: signal.Signals, tmp_path: Path):
     started, gate = tmp_path / "started", tmp_path / "gate"
-    with running(tmp_path / "run", **restarting()) as executor:
+    with running(tmp_path / "run") as executor:
         futures = [wait_for_file(str(gate), str(started)) for _ in range(6)]
         wait_for(lambda: len(pids_in(started)) == 2, "both hosts run a call")
         (manager,) = descendants(MANAGER)
@@ -152,6 +143,7 @@ def test_work_of_a_manager_that_goes_is_done_elsewhere(signum: signal.Signals, t
         assert len(hosts) == 2
         manager.send_signal(signum)
         wait_until_gone([manager, *hosts])
+        executor.scale_out_facade(1)
         wait_for(lambda: len(pids_in(started)) == 4, "they run in another block")
         assert executor.connected_blocks() == ["0", "1"]
         gate.touch()
@@ -161,13 +153,14 @@ def test_work_of_a_manager_that_goes_is_done_elsewhere(signum: signal.Signals, t
 def test_manager_that_hangs_is_given_up_after_the_heartbeat_threshold(tmp_path: Path):
     started, gate = tmp_path / "started", tmp_path / "gate"
     heartbeats = {"heartbeat_period": 1, "heartbeat_threshold": 3}
-    with running(tmp_path / "run", **heartbeats, **restarting()) as executor:
+    with running(tmp_path / "run", **heartbeats) as executor:
         future = wait_for_file(str(gate), str(started))
         wait_for(lambda: pids_in(started), "the call runs")
         (manager,) = descendants(MANAGER)
         manager.suspend()
         wait_for(lambda: not executor.connected_managers(), "it is given up")
         manager.kill()
+        executor.scale_out_facade(1)
         wait_for(lambda: len(pids_in(started)) == 2, "the call runs in another block")
         gate.touch()
         assert future.result(timeout=60) == str(gate)

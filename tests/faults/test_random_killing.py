@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 from collections import Counter
@@ -35,7 +34,7 @@ def square(i, folder, squares=squares):
 
     with open(os.path.join(folder, str(os.getpid())), "a") as file:
         file.write(f"{i}\n")
-    time.sleep(0.003)
+    time.sleep(0.005)
     return i, squares(i)
 
 
@@ -43,7 +42,7 @@ def square(i, folder, squares=squares):
 def plain(i, folder):
     import time
 
-    time.sleep(0.003)
+    time.sleep(0.005)
     return i, i * i
 
 
@@ -65,7 +64,7 @@ def kill_until_done(executor: PCMExecutor, futures: list, chance: random.Random)
     """Kill something each time that some more calls have ended; replace lost blocks."""
     killed: Counter[str] = Counter()
     while (num_done := sum(future.done() for future in futures)) < NUM_CALLS:
-        next_kill = min(NUM_CALLS, num_done + chance.randrange(20, 120))
+        next_kill = min(NUM_CALLS, num_done + chance.randrange(10, 80))
         wait_for(
             lambda n=next_kill: sum(future.done() for future in futures) >= n,
             f"{next_kill} calls are done",
@@ -83,8 +82,7 @@ def test_random_kills_lose_nothing_and_deliver_nothing_twice(seed: int, tmp_path
     folder = tmp_path / "executions"
     folder.mkdir()
     provider = one_block(init_blocks=2, min_blocks=0, max_blocks=100)
-    settings = {"strategy": "none", "retries": 0}
-    with running(tmp_path / "run", provider=provider, parsl_settings=settings) as executor:
+    with running(tmp_path / "run", provider=provider, parsl_settings={"retries": 0}) as executor:
         futures = [chance.choice([square, plain])(i, str(folder)) for i in range(NUM_CALLS)]
         killed = kill_until_done(executor, futures, chance)
         assert [future.result(timeout=60) for future in futures] == [
@@ -105,4 +103,3 @@ def test_random_kills_lose_nothing_and_deliver_nothing_twice(seed: int, tmp_path
     executed = {int(line) for path in folder.iterdir() for line in path.read_text().split()}
     assert len(executed) == sum(future.task_record["func_name"] == "square" for future in futures)
     assert replay(log) is None
-    assert os.path.getsize(log) > 0

@@ -108,6 +108,25 @@ def test_cancelled_call_never_runs_and_the_next_one_does(tmp_path: Path):
     assert not (tmp_path / "unwanted").exists()
 
 
+def test_long_calls_after_short_ones_do_not_wait_behind_each_other(tmp_path: Path):
+    with running(tmp_path / "run") as executor:
+        assert [triple(i).result() for i in range(10)] == [3 * i for i in range(10)]
+
+        @python_app
+        def meet(folder, name, tools=tools):
+            import pathlib
+            import time
+
+            (pathlib.Path(folder) / name).touch()
+            while len(list(pathlib.Path(folder).glob("here-*"))) < 2:
+                time.sleep(0.01)
+            return name
+
+        futures = [meet(str(tmp_path), name) for name in ("here-1", "here-2")]
+        assert [future.result(timeout=60) for future in futures] == ["here-1", "here-2"]
+        assert executor.contexts()[0].warm == 2
+
+
 # --- scaling ----------------------------------------------------------------------------------
 
 
@@ -138,7 +157,9 @@ def states_of_blocks(executor: PCMExecutor) -> dict[str, str]:
 
 def test_scale_in_hands_the_work_of_a_block_to_the_next(tmp_path: Path):
     gate = str(tmp_path / "gate")
-    with running(tmp_path / "run", provider=one_block(min_blocks=0, max_blocks=2)) as executor:
+    settings = {"strategy": "simple"}
+    provider = one_block(min_blocks=0, max_blocks=1)
+    with running(tmp_path / "run", provider=provider, parsl_settings=settings) as executor:
         futures = [wait_for_file(gate) for _ in range(2)]
         wait_for(lambda: sum(c.running for c in executor.contexts()) == 2, "both calls run")
         assert executor.scale_in_facade(1) == ["0"]

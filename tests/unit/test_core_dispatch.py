@@ -54,6 +54,17 @@ def test_least_loaded_host_gets_the_next_piece() -> None:
     assert submit(pool) == [send(3, task=2, host=2, manager="m1")]
 
 
+def test_pieces_that_wait_behind_long_ones_get_a_host_once_it_pays() -> None:
+    pool = measured_pool(service_s=0.01, num_nodes=2, setup_s=10.0)
+    assert submit(pool) == [send(2, task=1)]
+    assert submit(pool) == [send(3, task=2)]
+    assert pass_time(pool, until=pool.now + 9.9) == []
+    assert pass_time(pool, until=pool.now + 0.2) == [start(2, "m1")]
+    assert pass_time(pool, until=pool.now + 20.0) == []
+    ready(pool, 2)
+    assert pass_time(pool, until=pool.now + 0.1) == [revoke(3)]
+
+
 def test_nothing_is_prefetched_while_the_time_of_a_piece_is_unknown() -> None:
     pool = new_pool(cpu_node())
     submit(pool)

@@ -219,12 +219,24 @@ def test_setup_that_fails_on_the_only_node_fails_the_task_at_once() -> None:
     assert failure.message == "it raised"
 
 
-def test_setup_that_dies_is_a_failed_setup() -> None:
+def test_setup_whose_host_is_killed_is_tried_again_until_it_is_a_failed_setup() -> None:
     pool = new_pool(cpu_node())
     submit(pool)
-    (failure,) = failures(exited(pool, 1))
+    assert exited(pool, 1) == [start(2, "m0")]
+    assert exited(pool, 2) == [start(3, "m0")]
+    (failure,) = failures(exited(pool, 3))
     assert (failure.reason, failure.message) == (FailureReason.SETUP_FAILED, "killed by SIGKILL")
     assert failure.log_tail == "last words"
+
+
+def test_deaths_in_setups_are_counted_from_the_last_host_that_was_ready() -> None:
+    pool = new_pool(cpu_node())
+    submit(pool)
+    exited(pool, 1)
+    exited(pool, 2)
+    ready(pool, 3)
+    exited(pool, 3)
+    assert exited(pool, 4) == [start(5, "m0")]
 
 
 def test_task_after_a_failed_setup_tries_again() -> None:
