@@ -11,7 +11,6 @@
         |   +-- ContextDoesNotFit    the context needs more than any node has
         |   +-- TaskKillsHost        the task killed its host on every attempt
         |   +-- RemoteError          stands for a user's exception that cannot travel
-        |   +-- TaskCancelled        the caller gave the task up
         +-- InterchangeLost          our central process ended
         +-- BlocksFailed             blocks ended one after the other before any manager registered
 
@@ -84,10 +83,6 @@ class RemoteError(TaskError):
     """The user's function raised an exception, or gave a result, that cannot be pickled."""
 
 
-class TaskCancelled(TaskError):
-    """The caller gave the task up."""
-
-
 class InterchangeLost(PCMError):
     """Our central process ended while tasks were open."""
 
@@ -101,7 +96,6 @@ _CLASS_OF_KIND = {
     FailureKind.SETUP_FAILED: ContextSetupFailed,
     FailureKind.KILLS_HOST: TaskKillsHost,
     FailureKind.DOES_NOT_FIT: ContextDoesNotFit,
-    FailureKind.CANCELLED: TaskCancelled,
 }
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -20,6 +20,15 @@ from parsl_pcm.wire.codec import Envelope
 
 NO_CONTEXT = ContextKey("no-context")
 """Key of the hosts for apps that declare no context."""
+
+
+class _Declaration(NamedTuple):
+    """How a set of contexts is declared."""
+
+    recipe_keys: tuple[ContextKey, ...]
+    message: messages.DeclareContext | None = None
+    """None if it was sent before."""
+    recipes_blob: bytes | None = None
 
 
 class Submission:
@@ -65,47 +74,51 @@ class Submission:
         """
         call = declare(function, specification, args, kwargs)
         name = getattr(call.function, "__name__", repr(call.function))
-        try:
+        with _explaining(f"the arguments of {name!r}"):
             arguments, recipes = dump_arguments(call.args, call.kwargs)
-        except Exception as error:
-            raise NotPicklable(_explain(f"the arguments of {name!r}", error)) from error
+        with _explaining(f"function {name!r}"):
+            function_blob = self._pickle_if_new(call.function)
+        declaration = self._describe_if_new((*recipes, *call.extra_recipes))
+        # From here on nothing fails: what is noted as sent will be.
         envelopes: list[Envelope] = []
-        context_key = self._declare((*recipes, *call.extra_recipes), envelopes)
         message = messages.SubmitTask(
             task_id=task_id,
-            context_key=context_key,
-            function=self._store_function(call.function, name, envelopes),
+            context_key=self._note_context(declaration, envelopes),
+            function=self._note_function(call.function, function_blob, envelopes),
             priority=call.priority,
         )
-        envelopes.append(Envelope(message, (arguments,)))
-        return envelopes
+        return [*envelopes, Envelope(message, (arguments,))]
 
-    def _store_function(
-        self, function: Callable[..., Any], name: str, envelopes: list[Envelope]
-    ) -> Digest:
-        # Functions are taken as they were at their first call, as Parsl itself does.
+    # --- what may fail ------------------------------------------------------------------------
+
+    def _pickle_if_new(self, function: Callable[..., Any]) -> bytes | None:
+        """Return a function as bytes; None if it was sent. It is taken as at its first call."""
         with contextlib.suppress(TypeError):  # a callable object without a hash
-            known = self._digest_of.get(function)
-            if known is not None:
-                return known
-        try:
-            blob = dump_function(function)
-        except Exception as error:
-            raise NotPicklable(_explain(f"function {name!r}", error)) from error
-        digest = self._store(blob, envelopes)
-        with contextlib.suppress(TypeError):  # one that cannot be weakly referenced
-            self._digest_of[function] = digest
-        return digest
+            if function in self._digest_of:
+                return None
+        return dump_function(function)
 
-    def _declare(self, recipes: tuple[ContextRecipe, ...], envelopes: list[Envelope]) -> ContextKey:
+    def _describe_if_new(self, recipes: tuple[ContextRecipe, ...]) -> _Declaration:
+        """Return what declares these recipes together; its message is None if it was sent."""
         recipe_keys = tuple(recipe.key for recipe in recipes)
-        known = self._declared.get(recipe_keys)
-        if known is not None:
-            return known
-        message = self._no_context() if not recipes else self._describe(recipes, envelopes)
-        envelopes.append(Envelope(message))
-        self._declared[recipe_keys] = message.context_key
-        return message.context_key
+        if recipe_keys in self._declared:
+            return _Declaration(recipe_keys)
+        if not recipes:
+            return _Declaration(recipe_keys, self._no_context())
+        contexts = ContextSet(recipes)
+        with _explaining(f"context {contexts.name!r}"):
+            blob = dump_recipes(contexts)
+        needs = contexts.requirements
+        if needs.cores is None:
+            needs = msgspec.structs.replace(needs, cores=0.0 if needs.gpus else self._default_cores)
+        message = messages.DeclareContext(
+            context_key=contexts.key,
+            name=contexts.name,
+            requirements=needs,
+            recipes=digest_of(blob),
+            env=contexts.env,
+        )
+        return _Declaration(recipe_keys, message, blob)
 
     def _no_context(self) -> messages.DeclareContext:
         return messages.DeclareContext(
@@ -116,31 +129,43 @@ class Submission:
             env={},
         )
 
-    def _describe(
-        self, recipes: tuple[ContextRecipe, ...], envelopes: list[Envelope]
-    ) -> messages.DeclareContext:
-        contexts = ContextSet(recipes)
-        try:
-            blob = dump_recipes(contexts)
-        except Exception as error:
-            raise NotPicklable(_explain(f"context {contexts.name!r}", error)) from error
-        needs = contexts.requirements
-        if needs.cores is None:
-            needs = msgspec.structs.replace(needs, cores=0.0 if needs.gpus else self._default_cores)
-        return messages.DeclareContext(
-            context_key=contexts.key,
-            name=contexts.name,
-            requirements=needs,
-            recipes=self._store(blob, envelopes),
-            env=contexts.env,
-        )
+    # --- what is noted as sent ----------------------------------------------------------------
 
-    def _store(self, blob: bytes, envelopes: list[Envelope]) -> Digest:
+    def _note_function(
+        self, function: Callable[..., Any], blob: bytes | None, envelopes: list[Envelope]
+    ) -> Digest:
+        if blob is None:
+            return self._digest_of[function]
+        digest = self._note_blob(blob, envelopes)
+        with contextlib.suppress(TypeError):  # one that cannot be weakly referenced
+            self._digest_of[function] = digest
+        return digest
+
+    def _note_context(self, declaration: _Declaration, envelopes: list[Envelope]) -> ContextKey:
+        if declaration.message is None:
+            return self._declared[declaration.recipe_keys]
+        if declaration.recipes_blob is not None:
+            self._note_blob(declaration.recipes_blob, envelopes)
+        envelopes.append(Envelope(declaration.message))
+        context_key = declaration.message.context_key
+        self._declared[declaration.recipe_keys] = context_key
+        return context_key
+
+    def _note_blob(self, blob: bytes, envelopes: list[Envelope]) -> Digest:
         digest = digest_of(blob)
         if digest not in self._sent:
             self._sent.add(digest)
             envelopes.append(Envelope(messages.StoreBlob(digest=digest), (blob,)))
         return digest
+
+
+@contextlib.contextmanager
+def _explaining(what: str) -> Iterator[None]:
+    """Turn whatever pickle raises into an error that says what could not be pickled."""
+    try:
+        yield
+    except Exception as error:
+        raise NotPicklable(_explain(what, error)) from error
 
 
 def _explain(what: str, error: Exception) -> str:

@@ -43,8 +43,6 @@ class FailureKind(enum.Enum):
     """It killed its host on each of its attempts."""
     DOES_NOT_FIT = "does_not_fit"
     """Its context needs more than any node has."""
-    CANCELLED = "cancelled"
-    """The caller gave it up."""
 
 
 class Failure(Struct, frozen=True, kw_only=True):
