@@ -202,8 +202,13 @@ class InterchangeClient:
         batch = []
         while self._outgoing:
             batch.append(self._outgoing.popleft())
-        if batch:
-            socket.send_multipart(codec.encode(batch), copy=False)
+        if not batch:
+            return
+        try:
+            socket.send_multipart(codec.encode(batch), zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            # Nobody is connected: the interchange has ended, which our next look at it will tell.
+            self._outgoing.extendleft(reversed(batch))
 
     def _receive(self, socket: zmq.SyncSocket) -> None:
         while True:

@@ -171,7 +171,8 @@ def test_context_larger_than_any_node_fails_with_both_sizes(options, wanted, ava
 def test_path_of_a_model_that_does_not_exist_is_named():
     from parsl_pcm.engines import llama_cpp
 
-    text = fails_with(use(llama_cpp("/no/such/model.gguf")), ContextSetupFailed)
+    missing = llama_cpp("/no/such/model.gguf").options(cores=0.5)
+    text = fails_with(use(missing), ContextSetupFailed)
     assert "/no/such/model.gguf" in text
 
 
