@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from typing import Any
+
+from parsl.jobs.states import JobState, JobStatus
+
+from parsl_pcm.blocks import MAX_LOOKS_WITHOUT_BLOCK, MAX_SILENT_ENDS, BlockErrorHandler
+from parsl_pcm.errors import BlocksFailed
+
+
+class Executor:
+    """What the handler sees of an executor."""
+
+    def __init__(self, *, num_open: int = 1, has_seen_manager: bool = False) -> None:
+        self.num_open = num_open
+        self.has_seen_manager = has_seen_manager
+        self.error: Exception | None = None
+
+    @property
+    def bad_state_is_set(self) -> bool:
+        return self.error is not None
+
+    def outstanding(self) -> int:
+        return self.num_open
+
+    def set_bad_state_and_fail_all(self, error: Exception) -> None:
+        assert self.error is None, "failed twice"
+        self.error = error
+
+
+def look(handler: BlockErrorHandler, executor: Any, *blocks: JobStatus) -> Exception | None:
+    handler(executor, {str(i): block for i, block in enumerate(blocks)})
+    return executor.error
+
+
+FAILED = JobStatus(JobState.FAILED, exit_code=127, message="command not found")
+CANCELLED = JobStatus(JobState.CANCELLED)
+SCALED_IN = JobStatus(JobState.SCALED_IN)
+RUNNING = JobStatus(JobState.RUNNING)
+PENDING = JobStatus(JobState.PENDING)
+
+
+def test_command_that_fails_before_any_manager_registered_fails_the_tasks_at_once() -> None:
+    error = look(BlockErrorHandler(), Executor(), FAILED, PENDING)
+    assert isinstance(error, BlocksFailed)
+    for words in ("127", "command not found", "worker_init", "parsl-pcm-manager"):
+        assert words in str(error)
+
+
+def test_same_failure_after_a_manager_registered_is_no_reason() -> None:
+    assert look(BlockErrorHandler(), Executor(has_seen_manager=True), FAILED, RUNNING) is None
+
+
+def test_blocks_that_ended_without_a_word_count_only_together() -> None:
+    handler, executor = BlockErrorHandler(), Executor(num_open=0)
+    assert look(handler, executor, *[CANCELLED] * (MAX_SILENT_ENDS - 1)) is None
+    assert look(handler, executor, *[CANCELLED] * MAX_SILENT_ENDS, RUNNING) is None
+    assert look(handler, executor, *[CANCELLED] * MAX_SILENT_ENDS) is not None
+
+
+def test_blocks_that_we_gave_back_are_no_failures() -> None:
+    executor = Executor(num_open=0)
+    assert look(BlockErrorHandler(), executor, *[SCALED_IN] * (MAX_SILENT_ENDS + 1)) is None
+
+
+def test_tasks_that_wait_while_nobody_starts_a_block_fail() -> None:
+    handler, executor = BlockErrorHandler(), Executor(has_seen_manager=True)
+    for _ in range(MAX_LOOKS_WITHOUT_BLOCK - 1):
+        assert look(handler, executor, CANCELLED) is None
+    error = look(handler, executor, CANCELLED)
+    assert "no block is left" in str(error)
+    assert "strategy" in str(error)
+
+
+def test_a_new_block_in_time_starts_the_count_anew() -> None:
+    handler, executor = BlockErrorHandler(), Executor(has_seen_manager=True)
+    for _ in range(3):
+        for _ in range(MAX_LOOKS_WITHOUT_BLOCK - 1):
+            assert look(handler, executor, CANCELLED) is None
+        assert look(handler, executor, CANCELLED, PENDING) is None
+
+
+def test_without_open_tasks_nothing_is_missed() -> None:
+    handler, executor = BlockErrorHandler(), Executor(num_open=0, has_seen_manager=True)
+    for _ in range(3 * MAX_LOOKS_WITHOUT_BLOCK):
+        assert look(handler, executor, CANCELLED) is None
