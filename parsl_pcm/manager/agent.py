@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 _RECONNECT_GRACE_S = 3.0
 """An interchange that ends is gone for good; one behind a network hiccup is back by then."""
-_SHUTDOWN_GRACE_S = 5.0
+_SHUTDOWN_GRACE_S = 3.0
 """For the clean-up code of contexts when all ends: the site, or the user, waits for us."""
 _KILL_WAIT_S = 0.5
 """For killed hosts to leave their devices before our claims on these go with us."""
