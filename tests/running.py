@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -129,6 +130,12 @@ def _command(process: psutil.Process) -> str:
     return "" if words and words[0].endswith("sh") else " ".join(words)
 
 
+def _heed_signals() -> None:
+    """Undo what a suite that runs under nohup, or in the background, has inherited."""
+    for signum in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_DFL)
+
+
 class Script:
     """A Python script of a user, in a folder and a process group of its own."""
 
@@ -143,6 +150,7 @@ class Script:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 start_new_session=True,
+                preexec_fn=_heed_signals,
                 text=True,
             )
 
