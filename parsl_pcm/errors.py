@@ -12,7 +12,7 @@
         |   +-- TaskKillsHost        the task killed its host on every attempt
         |   +-- RemoteError          stands for a user's exception that cannot travel
         +-- InterchangeLost          our central process ended
-        +-- BlocksFailed             blocks ended one after the other before any manager registered
+        +-- BlocksFailed             no block can serve the tasks: none starts, or none is left
 
 Wrong types and values given to ``@context`` or ``PCMExecutor`` are plain ``TypeError`` and
 ``ValueError``. All hold data, never live objects, and survive pickle. Only the user's own process
@@ -88,7 +88,7 @@ class InterchangeLost(PCMError):
 
 
 class BlocksFailed(PCMError):
-    """Blocks ended one after the other before any manager registered."""
+    """Blocks end before a manager registers, or none is left and nobody starts another."""
 
 
 _CLASS_OF_KIND = {
