@@ -93,8 +93,8 @@ class DefaultPolicy:
         """Any for a newcomer without a host; else a cheap one, or one idle for long enough.
 
         Cheap: a mistake costs little beside what the newcomer takes to build anyway. Long enough:
-        as long as it took to build; but before its first piece is done nobody knows whether a
-        newcomer needs more than one.
+        as long as it took to build; and the newcomer must be known to need more than one host,
+        by a piece that was measured or by pieces that have waited for as long.
         """
         if host.context is newcomer or host.context.num_waiting:
             return False
@@ -103,7 +103,9 @@ class DefaultPolicy:
         reload_s = self.growth_check_s(host.context)
         if reload_s <= self.cheap_frac * self.growth_check_s(newcomer):
             return True
-        return newcomer.service_s.value is not None and now - host.idle_since >= reload_s
+        has_waited = now - newcomer.last_leased >= reload_s
+        is_needed = newcomer.service_s.value is not None or has_waited
+        return is_needed and now - host.idle_since >= reload_s
 
     def cut(self, piece: PieceRecord, host: HostRecord) -> int:
         """Give whole pieces."""

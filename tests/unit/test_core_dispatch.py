@@ -227,14 +227,14 @@ def test_context_with_a_host_evicts_only_hosts_idle_for_as_long_as_their_setup()
     assert exited(pool, 1) == [start(3, "m0", "d")]
 
 
-def test_context_evicts_for_a_second_host_only_when_a_piece_of_it_was_measured() -> None:
+def test_unmeasured_context_evicts_for_a_second_host_once_its_pieces_have_waited_long() -> None:
     pool = measured_pool(1.0, num_nodes=2, setup_s=10.0)
     pool.declare("d", Requirements(cores=1.0))
     submit(pool, "d")
     ready(pool, 2)
     submit(pool, "d")
-    assert pass_time(pool, 10.0) == []
-    assert pass_time(pool, 50.0) == []
+    assert pass_time(pool, 9.9) == []
+    assert pass_time(pool, 10.0) == [stop(1, "m0")]
 
 
 def test_two_hosts_are_evicted_for_one_that_needs_both_their_places() -> None:
