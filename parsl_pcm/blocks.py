@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from parsl.executors.status_handling import BlockProviderExecutor
 from parsl.jobs.states import JobState, JobStatus
 
+from parsl_pcm.clock import monotonic_s
 from parsl_pcm.errors import BlocksFailed
 
 MAX_SILENT_ENDS = 3
 """Blocks that ended without a word (cancelled, preempted, timed out) before we give up."""
-MAX_LOOKS_WITHOUT_BLOCK = 3
-"""A scaling strategy starts a block between two looks; after so many, none will ever start one."""
+PATIENCE_WITHOUT_BLOCK_S = 30.0
+"""A scaling strategy starts a block at its next turn, 5 s later by default; people need longer."""
 
 
 class BlockErrorHandler:
@@ -22,8 +25,9 @@ class BlockErrorHandler:
     another while tasks are open: if nobody does, as with ``strategy="none"``, the tasks fail.
     """
 
-    def __init__(self) -> None:
-        self._num_looks_without_block = 0
+    def __init__(self, *, clock: Callable[[], float] = monotonic_s) -> None:
+        self._clock = clock
+        self._waiting_in_vain_since: float | None = None
 
     def __call__(self, executor: BlockProviderExecutor, status: dict[str, JobStatus]) -> None:
         """Look at the blocks; called by Parsl after each poll."""
@@ -38,17 +42,23 @@ class BlockErrorHandler:
     ) -> str | None:
         ended = [block for block in blocks if block.terminal]
         is_waiting_in_vain = len(ended) == len(blocks) and executor.outstanding() > 0
-        self._num_looks_without_block += 1
-        if not is_waiting_in_vain:
-            self._num_looks_without_block = 0
         dead = [block for block in ended if block.state is not JobState.SCALED_IN]
         if dead and not getattr(executor, "has_seen_manager", False):
             failed = [block for block in dead if block.exit_code]
             if failed or (len(ended) == len(blocks) and len(dead) >= MAX_SILENT_ENDS):
                 return _explain((failed or dead)[0])
-        if self._num_looks_without_block >= MAX_LOOKS_WITHOUT_BLOCK:
+        if self._is_out_of_patience(is_waiting_in_vain=is_waiting_in_vain):
             return _explain_emptiness(dead[-1:])
         return None
+
+    def _is_out_of_patience(self, *, is_waiting_in_vain: bool) -> bool:
+        if not is_waiting_in_vain:
+            self._waiting_in_vain_since = None
+            return False
+        now = self._clock()
+        if self._waiting_in_vain_since is None:
+            self._waiting_in_vain_since = now
+        return now - self._waiting_in_vain_since >= PATIENCE_WITHOUT_BLOCK_S
 
 
 def _explain_emptiness(last: list[JobStatus]) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 from parsl.jobs.states import JobState, JobStatus
 
-from parsl_pcm.blocks import MAX_LOOKS_WITHOUT_BLOCK, MAX_SILENT_ENDS, BlockErrorHandler
+from parsl_pcm.blocks import MAX_SILENT_ENDS, PATIENCE_WITHOUT_BLOCK_S, BlockErrorHandler
 from parsl_pcm.errors import BlocksFailed
 
 
@@ -26,6 +26,16 @@ class Executor:
     def set_bad_state_and_fail_all(self, error: Exception) -> None:
         assert self.error is None, "failed twice"
         self.error = error
+
+
+class Clock:
+    """Time that passes when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 def look(handler: BlockErrorHandler, executor: Any, *blocks: JobStatus) -> Exception | None:
@@ -64,23 +74,30 @@ def test_blocks_that_we_gave_back_are_no_failures() -> None:
 
 
 def test_tasks_that_wait_while_nobody_starts_a_block_fail() -> None:
-    handler, executor = BlockErrorHandler(), Executor(has_seen_manager=True)
-    for _ in range(MAX_LOOKS_WITHOUT_BLOCK - 1):
-        assert look(handler, executor, CANCELLED) is None
+    clock = Clock()
+    handler, executor = BlockErrorHandler(clock=clock), Executor(has_seen_manager=True)
+    assert look(handler, executor, CANCELLED) is None
+    clock.now = PATIENCE_WITHOUT_BLOCK_S - 0.1
+    assert look(handler, executor, CANCELLED) is None
+    clock.now = PATIENCE_WITHOUT_BLOCK_S
     error = look(handler, executor, CANCELLED)
     assert "no block is left" in str(error)
     assert "strategy" in str(error)
 
 
 def test_a_new_block_in_time_starts_the_count_anew() -> None:
-    handler, executor = BlockErrorHandler(), Executor(has_seen_manager=True)
+    clock = Clock()
+    handler, executor = BlockErrorHandler(clock=clock), Executor(has_seen_manager=True)
     for _ in range(3):
-        for _ in range(MAX_LOOKS_WITHOUT_BLOCK - 1):
-            assert look(handler, executor, CANCELLED) is None
+        assert look(handler, executor, CANCELLED) is None
+        clock.now += PATIENCE_WITHOUT_BLOCK_S - 0.1
+        assert look(handler, executor, CANCELLED) is None
         assert look(handler, executor, CANCELLED, PENDING) is None
 
 
 def test_without_open_tasks_nothing_is_missed() -> None:
-    handler, executor = BlockErrorHandler(), Executor(num_open=0, has_seen_manager=True)
-    for _ in range(3 * MAX_LOOKS_WITHOUT_BLOCK):
-        assert look(handler, executor, CANCELLED) is None
+    clock = Clock()
+    handler = BlockErrorHandler(clock=clock)
+    for _ in range(3):
+        assert look(handler, Executor(num_open=0, has_seen_manager=True), CANCELLED) is None
+        clock.now += PATIENCE_WITHOUT_BLOCK_S
