@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from parsl_pcm.types import NodeResources
+
 
 class InterchangeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Configuration of the interchange, sent by the executor."""
@@ -32,6 +34,14 @@ class InterchangeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     cores_per_worker: float
     prefetch_capacity: int | None
     max_attempts: int
+    nodes_per_block: int = 1
+    """Managers that one block has at most."""
+    possible_nodes: tuple[NodeResources, ...] = ()
+    """What the provider could still bring; empty: nothing is known of that."""
+    notice_s: float = 10.0
+    """Seconds from SIGTERM at a manager to its end, where the site does not say."""
+    clean_command: tuple[str, ...] = ()
+    """Run once, and left alone, when the user's process is gone: cancels the jobs that wait."""
     check_python_mismatch: bool = True
     debug: bool = False
 

@@ -20,9 +20,10 @@ from parsl_pcm.core.actions import Action
 from parsl_pcm.core.events import Event
 from parsl_pcm.core.policy import DefaultPolicy
 from parsl_pcm.core.scheduler import Scheduler
+from parsl_pcm.types import NodeResources
 from parsl_pcm.version import VERSION
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised by one with every change of a line that an older reader would misread."""
 
 _BUFFER_BYTES = 1 << 18
@@ -39,6 +40,8 @@ class LogHeader(Struct, frozen=True, kw_only=True):
     max_attempts: int
     heartbeat_threshold_s: float
     fixed_prefetch: int | None
+    notice_s: float
+    possible_nodes: tuple[NodeResources, ...]
     format_version: int = FORMAT_VERSION
     pcm_version: str = VERSION
 
@@ -155,6 +158,8 @@ def build_scheduler(header: LogHeader) -> Scheduler:
         policy=DefaultPolicy(fixed_prefetch=header.fixed_prefetch),
         max_attempts=header.max_attempts,
         heartbeat_threshold_s=header.heartbeat_threshold_s,
+        notice_s=header.notice_s,
+        possible_nodes=header.possible_nodes,
     )
 
 

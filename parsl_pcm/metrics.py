@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from parsl_pcm.core import actions, events
+from parsl_pcm.core.walltime import LEAVE_S
 from parsl_pcm.eventlog import LogRecord, read_log
 from parsl_pcm.summary import describe_run
 from parsl_pcm.types import ContextKey, HostId, LeaseId, ManagerId, TaskId
@@ -62,6 +63,8 @@ class _Host:
 class _Manager:
     closed_at: float
     """From then on nothing new goes there; infinite: not known."""
+    is_closing: bool = False
+    """Whether the site has said that it takes it back."""
     hosts: dict[HostId, _Host] = field(default_factory=dict)
 
 
@@ -83,10 +86,12 @@ class Metrics:
     num_managers: int = 0
     num_managers_lost: int = 0
     """Those that went while they were taking work; not those that were held or drained first."""
+    num_managers_preempted: int = 0
+    """Those that the site took back before their time and said so; they are not lost ones."""
     num_hosts_died: int = 0
     """Hosts that ended unasked after they had become ready, on nodes that stayed."""
     num_leases_lost: int = 0
-    """Pieces that were put back because their host or node was gone."""
+    """Pieces that were put back because their host or node was gone, or would be too soon."""
     num_pieces_repeated: int = 0
     """Those of them that were finished by another host."""
     num_duplicates_dropped: int = 0
@@ -114,6 +119,7 @@ class Metrics:
             events.TaskCancelled: self._on_task_cancelled,
             events.ManagerRegistered: self._on_manager_registered,
             events.ManagerHeld: self._on_manager_held,
+            events.ManagerClosing: self._on_manager_closing,
             events.ManagerLost: self._on_manager_lost,
             events.HostReady: self._on_host_ready,
             events.SetupFailed: self._on_setup_failed,
@@ -124,6 +130,7 @@ class Metrics:
             actions.StartHost: self._on_start_host,
             actions.StopHost: self._on_stop_host,
             actions.SendPiece: self._on_send_piece,
+            actions.AbandonLease: self._on_abandon_lease,
             actions.DeliverRange: self._on_deliver_range,
             actions.DeliverException: self._on_failure,
             actions.FailTask: self._on_failure,
@@ -208,16 +215,24 @@ class Metrics:
     def _on_manager_registered(self, event: events.ManagerRegistered) -> None:
         if event.manager_id not in self._managers:
             self.num_managers += 1
-            remaining_s = math.inf if event.remaining_s is None else event.remaining_s
-            self._managers[event.manager_id] = _Manager(self._now + remaining_s)
+            drain_s = math.inf if event.drain_s is None else event.drain_s
+            walltime_s = math.inf if event.remaining_s is None else event.remaining_s - LEAVE_S
+            self._managers[event.manager_id] = _Manager(self._now + min(drain_s, walltime_s))
 
     def _on_manager_held(self, event: events.ManagerHeld) -> None:
         manager = self._managers.get(event.manager_id)
         if manager is not None:
             manager.closed_at = min(manager.closed_at, self._now)
 
+    def _on_manager_closing(self, event: events.ManagerClosing) -> None:
+        manager = self._managers.get(event.manager_id)
+        if manager is not None:
+            self.num_managers_preempted += self._now < manager.closed_at
+            manager.closed_at = min(manager.closed_at, self._now)
+            manager.is_closing = True
+
     def _on_manager_lost(self, event: events.ManagerLost) -> None:
-        self._remove_manager(event.manager_id)
+        self._remove_manager(event.manager_id, is_lost=True)
 
     def _on_host_ready(self, event: events.HostReady) -> None:
         host = self._hosts.get(event.host_id)
@@ -237,7 +252,7 @@ class Metrics:
         if host.ready_at is None:
             self.num_setups_failed += 1
         else:
-            self.num_hosts_died += 1
+            self.num_hosts_died += not host.manager.is_closing
 
     def _on_piece_finished(self, event: events.PieceFinished) -> None:
         lease = self._leases.get(event.lease_id)
@@ -267,14 +282,17 @@ class Metrics:
     def _on_stop_host(self, action: actions.StopHost) -> None:
         host = self._hosts[action.host_id]
         host.is_stopping = True
-        is_open = self._now < host.manager.closed_at
-        self.num_evictions += host.ready_at is not None and is_open
+        self.num_evictions += action.is_eviction
 
     def _on_send_piece(self, action: actions.SendPiece) -> None:
         host = self._hosts[action.host_id]
         is_repeat = action.start in self._lost_starts.get(action.task_id, ())
         lease = _Lease(action.task_id, action.start, action.stop, host, is_repeat)
         self._leases[action.lease_id] = host.leases[action.lease_id] = lease
+
+    def _on_abandon_lease(self, action: actions.AbandonLease) -> None:
+        self._note_loss(self._leases[action.lease_id])
+        self._release(action.lease_id)
 
     def _on_deliver_range(self, action: actions.DeliverRange) -> None:
         self.num_items_delivered += action.stop - action.start
@@ -290,7 +308,7 @@ class Metrics:
         self.num_finished += self._end_task(action.task_id)
 
     def _on_dismiss_manager(self, action: actions.DismissManager) -> None:
-        self._remove_manager(action.manager_id)
+        self._remove_manager(action.manager_id, is_lost=action.is_lost)
 
     # --- what is there now --------------------------------------------------------------------
 
@@ -300,10 +318,10 @@ class Metrics:
         self._lost_starts.pop(task_id, None)
         return is_open
 
-    def _remove_manager(self, manager_id: ManagerId) -> None:
+    def _remove_manager(self, manager_id: ManagerId, *, is_lost: bool) -> None:
         manager = self._managers.pop(manager_id, None)
         if manager is not None:
-            self.num_managers_lost += self._now < manager.closed_at
+            self.num_managers_lost += is_lost and self._now < manager.closed_at
             for host_id in list(manager.hosts):
                 self._remove_host(host_id)
 

@@ -77,10 +77,12 @@ def _loads(context: ContextLoads) -> str:
 
 def _losses(metrics: Metrics) -> str:
     nodes = f"{metrics.num_managers_lost:,} of {_count(metrics.num_managers, 'node')}"
+    preempted = f"{_count(metrics.num_managers_preempted, 'node')} preempted with notice"
     parts = [
         text
         for number, text in (
             (metrics.num_managers_lost, nodes),
+            (metrics.num_managers_preempted, preempted),
             (metrics.num_hosts_died, _count(metrics.num_hosts_died, "host")),
             (metrics.num_leases_lost, _put_back(metrics)),
             (

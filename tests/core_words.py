@@ -22,6 +22,7 @@ from parsl_pcm.types import (
 )
 from tests.fakes import FakePool
 
+TAKEN_BACK = "the site takes this node back"
 ONE_CORE = Requirements(cores=1.0)
 
 
@@ -79,6 +80,16 @@ def stop(host: int, manager: str) -> Action:
     return actions.StopHost(manager_id=ManagerId(manager), host_id=HostId(host))
 
 
+def evict(host: int, manager: str) -> Action:
+    return actions.StopHost(manager_id=ManagerId(manager), host_id=HostId(host), is_eviction=True)
+
+
+def abandon(lease: int, host: int = 1, manager: str = "m0") -> Action:
+    return actions.AbandonLease(
+        manager_id=ManagerId(manager), host_id=HostId(host), lease_id=LeaseId(lease)
+    )
+
+
 def send(
     lease: int, task: int, host: int = 1, manager: str = "m0", items: tuple[int, int] = (0, 1)
 ) -> Action:
@@ -106,8 +117,12 @@ def forget(task: int) -> Action:
     return actions.ForgetTask(task_id=TaskId(task))
 
 
-def dismiss(manager: str, reason: str) -> Action:
-    return actions.DismissManager(manager_id=ManagerId(manager), reason=reason)
+def dismiss(manager: str, reason: str = TAKEN_BACK, *, is_lost: bool = False) -> Action:
+    return actions.DismissManager(manager_id=ManagerId(manager), reason=reason, is_lost=is_lost)
+
+
+def take_back(pool: FakePool, manager: str, remaining_s: float | None) -> list[Action]:
+    return pool.take_back(pool.managers[ManagerId(manager)], remaining_s)
 
 
 def lose(pool: FakePool, manager: str) -> list[Action]:

@@ -8,6 +8,7 @@ host that is not there.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from random import Random
@@ -15,10 +16,12 @@ from random import Random
 from parsl_pcm.core import actions, events
 from parsl_pcm.core.actions import Action
 from parsl_pcm.core.check import check
+from parsl_pcm.core.departures import FORGIVE_S
 from parsl_pcm.core.events import Event
 from parsl_pcm.core.policy import DefaultPolicy
 from parsl_pcm.core.records import HostRecord, PieceRecord
 from parsl_pcm.core.scheduler import Scheduler
+from parsl_pcm.core.walltime import LEAVE_S
 from parsl_pcm.types import (
     BlockId,
     ContextKey,
@@ -33,8 +36,12 @@ from parsl_pcm.types import (
 )
 
 GB = 10**9
+NOTICE_S = 10.0
 PATIENCE = 20_000
 """Rounds in which a healthy pool must have ended everything."""
+
+
+HostOrder = actions.StopHost | actions.SendPiece | actions.RevokeLease | actions.AbandonLease
 
 
 class PairCuttingPolicy(DefaultPolicy):
@@ -96,6 +103,7 @@ class FakePool:
     random: Random
     max_attempts: int = 3
     policy: DefaultPolicy = field(default_factory=DefaultPolicy)
+    possible_nodes: tuple[NodeResources, ...] = ()
     now: float = 0.0
     managers: dict[ManagerId, FakeManager] = field(default_factory=dict)
     gone: list[FakeManager] = field(default_factory=list)
@@ -114,10 +122,24 @@ class FakePool:
     known_hosts: dict[HostId, ManagerId] = field(default_factory=dict)
     """Hosts that the driver was told to start and that are not known to be gone."""
     ready_hosts: set[HostId] = field(default_factory=set)
+    closed: set[ManagerId] = field(default_factory=set)
+    """Managers that were held or are taken back: nothing new for them."""
+    leave_at: dict[ManagerId, float] = field(default_factory=dict)
+    """When nothing new goes to a manager any more, by its walltime."""
+    gone_by: dict[ManagerId, float] = field(default_factory=dict)
+    """When a manager that is taken back must be dismissed or lost."""
+    recent_kills: list[tuple[float, ManagerId, list[tuple[TaskId, int]]]] = field(
+        default_factory=list
+    )
+    abandoned: set[LeaseId] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.scheduler = Scheduler(
-            policy=self.policy, max_attempts=self.max_attempts, heartbeat_threshold_s=60.0
+            policy=self.policy,
+            max_attempts=self.max_attempts,
+            heartbeat_threshold_s=60.0,
+            notice_s=NOTICE_S,
+            possible_nodes=self.possible_nodes,
         )
 
     # --- the driver ---------------------------------------------------------------------------
@@ -129,6 +151,7 @@ class FakePool:
         self.history.append((self.now, event, decided))
         for action in decided:
             self._perform(action, event)
+        self._forgive()
         check(self.scheduler.cluster)
         return decided
 
@@ -156,15 +179,23 @@ class FakePool:
             self.ended[task_id] = "cancelled"
         self.feed(events.TaskCancelled(task_id=task_id))
 
-    def register(self, resources: NodeResources, remaining_s: float | None = None) -> FakeManager:
+    def register(
+        self,
+        resources: NodeResources,
+        remaining_s: float | None = None,
+        drain_s: float | None = None,
+    ) -> FakeManager:
         manager_id = ManagerId(f"m{len(self.managers) + len(self.gone)}")
         self.managers[manager_id] = FakeManager(manager_id)
+        if remaining_s is not None:
+            self.leave_at[manager_id] = self.now + remaining_s - LEAVE_S
         self.feed(
             events.ManagerRegistered(
                 manager_id=manager_id,
                 block_id=BlockId("0"),
                 resources=resources,
                 remaining_s=remaining_s,
+                drain_s=drain_s,
             )
         )
         return self.managers[manager_id]
@@ -173,6 +204,17 @@ class FakePool:
         """Let a node vanish; what it has sent may still arrive."""
         self._bury(manager.manager_id)
         self.feed(events.ManagerLost(manager_id=manager.manager_id, reason="preempted"))
+
+    def take_back(self, manager: FakeManager, remaining_s: float | None) -> list[Action]:
+        """Let the site say that it takes a node back."""
+        manager_id = manager.manager_id
+        before = self.gone_by.get(manager_id)
+        if remaining_s is not None:
+            self.gone_by[manager_id] = self.now + remaining_s
+        elif before is None:
+            walltime = self.leave_at.get(manager_id, math.inf) + LEAVE_S
+            self.gone_by[manager_id] = min(walltime, self.now + NOTICE_S)
+        return self.feed(events.ManagerClosing(manager_id=manager_id, remaining_s=remaining_s))
 
     def let_time_pass(self, duration_s: float) -> None:
         """Go on in time, with a sign of life from every manager that is not silent."""
@@ -183,7 +225,12 @@ class FakePool:
         while (deadline := self.scheduler.next_deadline()) is not None and deadline <= end:
             self.now = max(self.now, deadline)
             self.feed(events.TimePassed())
+            self._check_gone()
         self.now = end
+
+    def _check_gone(self) -> None:
+        overdue = [m for m in self.managers if self.now >= self.gone_by.get(m, math.inf)]
+        assert not overdue, f"still there at {self.now}: {overdue}"
 
     def deliver_message(self, manager: FakeManager) -> bool:
         """Let the oldest message of a manager arrive; say whether there was one."""
@@ -199,7 +246,11 @@ class FakePool:
             event
             for _, event, _ in self.history[-20:]
             if not isinstance(
-                event, events.TaskSubmitted | events.ManagerRegistered | events.TimePassed
+                event,
+                events.TaskSubmitted
+                | events.ManagerRegistered
+                | events.ManagerClosing
+                | events.TimePassed,
             )
         ]
         if repeatable:
@@ -215,7 +266,7 @@ class FakePool:
         order = manager.inbox.popleft()
         if isinstance(order, actions.StartHost):
             manager.hosts[order.host_id] = FakeHost(order.host_id, order.context_key)
-        elif isinstance(order, actions.StopHost | actions.SendPiece | actions.RevokeLease):
+        elif isinstance(order, HostOrder):
             host = manager.hosts.get(order.host_id)
             if host is not None:
                 self._obey_for_host(manager, host, order)
@@ -275,14 +326,10 @@ class FakePool:
             events.HostExited(host_id=host.host_id, description="killed by SIGKILL")
         )
 
-    def _obey_for_host(
-        self,
-        manager: FakeManager,
-        host: FakeHost,
-        order: actions.StopHost | actions.SendPiece | actions.RevokeLease,
-    ) -> None:
+    def _obey_for_host(self, manager: FakeManager, host: FakeHost, order: HostOrder) -> None:
         if isinstance(order, actions.StopHost):
-            assert not host.leases, "a host was stopped while it had a piece"
+            held = {lease.lease_id for lease in host.leases}
+            assert held <= self.abandoned, "a host was stopped while it had a piece"
             del manager.hosts[host.host_id]
             manager.outbox.append(events.HostExited(host_id=host.host_id, description="stopped"))
         elif isinstance(order, actions.SendPiece):
@@ -341,16 +388,41 @@ class FakePool:
             self.ready_hosts.add(event.host_id)
         elif isinstance(event, events.HostExited | events.SetupFailed):
             if event.host_id in self.known_hosts:
-                self.kills.update(self.dying_words.get(event.host_id, []))
-                assert max(self.kills.values(), default=0) <= self.max_attempts
+                self._note_death(event.host_id)
             self._forget_host(event.host_id)
         elif isinstance(event, events.ManagerLost):
             self._bury(event.manager_id)
+        elif isinstance(event, events.ManagerHeld | events.ManagerClosing):
+            self.closed.add(event.manager_id)
+
+    def _note_death(self, host_id: HostId) -> None:
+        manager_id = self.known_hosts[host_id]
+        if not self.scheduler.cluster.managers[manager_id].is_closing:
+            words = self.dying_words.get(host_id, [])
+            self.kills.update(words)
+            self.recent_kills.append((self.now, manager_id, words))
+        assert max(self.kills.values(), default=0) <= self.max_attempts
+
+    def _forgive(self) -> None:
+        """Count no death that was shortly before the end of its node."""
+        managers = self.scheduler.cluster.managers
+        recent, self.recent_kills = self.recent_kills, []
+        for death in recent:
+            at, manager_id, words = death
+            if manager_id in managers and not managers[manager_id].is_closing:
+                self.recent_kills.append(death)
+            elif self.now - at <= FORGIVE_S:
+                self.kills.subtract(words)
+
+    def _may_get_something(self, manager_id: ManagerId) -> bool:
+        has_time = self.now < self.leave_at.get(manager_id, math.inf)
+        return has_time and manager_id not in self.closed
 
     def _perform(self, action: Action, event: Event) -> None:
         match action:
             case actions.StartHost():
                 assert action.manager_id in self.managers
+                assert self._may_get_something(action.manager_id)
                 assert action.host_id not in self.known_hosts
                 self.known_hosts[action.host_id] = action.manager_id
                 self.managers[action.manager_id].inbox.append(action)
@@ -362,13 +434,17 @@ class FakePool:
                 assert self.known_hosts[action.host_id] == action.manager_id
                 assert action.host_id in self.ready_hosts
                 assert action.task_id not in self.forgotten
+                assert self._may_get_something(action.manager_id)
+                self.managers[action.manager_id].inbox.append(action)
+            case actions.AbandonLease():
+                self.abandoned.add(action.lease_id)
                 self.managers[action.manager_id].inbox.append(action)
             case actions.RevokeLease():
                 assert self.known_hosts[action.host_id] == action.manager_id
                 self.managers[action.manager_id].inbox.append(action)
             case actions.DismissManager():
                 self._bury(action.manager_id)
-                if action.reason == "drained":
+                if not action.is_lost:
                     self.feed_later(action.manager_id)
             case actions.ForgetTask():
                 assert action.task_id not in self.forgotten

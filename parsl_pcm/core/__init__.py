@@ -10,8 +10,11 @@ Read it in this order:
    many tasks and managers there are)
 5. ``cluster.py``     the ways to change that, and ``check.py``: what must hold in between
 6. ``policy.py``      what is best: when one more host pays, how far to prefetch
-7. ``dispatch.py``    which piece goes to which host, which hosts start and end
-8. ``scheduler.py``   ``handle(event, now) -> actions``: the only way in and out
+7. ``walltime.py``    whether a node lasts long enough for a host, or for one item more
+8. ``dispatch.py``    which piece goes to which host, which hosts start and end
+9. ``endings.py``     how tasks end; ``departures.py``: how nodes leave
+10. ``scheduler.py``  ``handle(event, now) -> actions``: the only way in and out
+11. ``demand.py``     what the work could use: for whoever asks the site for nodes
 
 Nothing here opens a socket or a file, reads a clock, logs, or draws a random number. The
 interchange drives it with real messages; a replay of its event log reproduces its actions.

@@ -30,6 +30,8 @@ class StopHost(BaseAction, frozen=True, kw_only=True, tag=True):
 
     manager_id: ManagerId
     host_id: HostId
+    is_eviction: bool = False
+    """Whether it makes room for a host of another context."""
 
 
 class SendPiece(BaseAction, frozen=True, kw_only=True, tag=True):
@@ -45,6 +47,17 @@ class SendPiece(BaseAction, frozen=True, kw_only=True, tag=True):
 
 class RevokeLease(BaseAction, frozen=True, kw_only=True, tag=True):
     """Ask a host for a piece back unless it has started."""
+
+    manager_id: ManagerId
+    host_id: HostId
+    lease_id: LeaseId
+
+
+class AbandonLease(BaseAction, frozen=True, kw_only=True, tag=True):
+    """Give a lease up since its node ends too soon: the piece waits again, for another node.
+
+    A result that comes all the same is dropped.
+    """
 
     manager_id: ManagerId
     host_id: HostId
@@ -73,7 +86,7 @@ class FailureReason(enum.Enum):
     KILLS_HOST = "kills_host"
     """It killed its host on each of its attempts."""
     DOES_NOT_FIT = "does_not_fit"
-    """Its context needs more than any connected node has."""
+    """Its context needs more than any node that is known or may come has."""
 
 
 class FailTask(BaseAction, frozen=True, kw_only=True, tag=True):
@@ -97,6 +110,8 @@ class DismissManager(BaseAction, frozen=True, kw_only=True, tag=True):
 
     manager_id: ManagerId
     reason: str
+    is_lost: bool = False
+    """Whether it was silent: then it is gone with this, and what it held waits again."""
 
 
 Action = (
@@ -104,6 +119,7 @@ Action = (
     | StopHost
     | SendPiece
     | RevokeLease
+    | AbandonLease
     | DeliverRange
     | DeliverException
     | FailTask

@@ -7,7 +7,7 @@ different leftovers (a handful on a real pool), not as much as there are manager
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from parsl_pcm.core.records import HostRecord, ManagerRecord
@@ -116,16 +116,28 @@ def _changed(room: Room, needs: Requirements, positions: tuple[int, ...], *, sig
     )
 
 
-class Capacity:
-    """The room of every manager that takes work."""
+def anywhere(manager: ManagerRecord) -> bool:
+    """Accept every manager."""
+    return True
 
-    def __init__(self) -> None:
+
+class Capacity:
+    """The room of every manager that takes work.
+
+    Parameters
+    ----------
+    possible_nodes
+        Kinds of nodes that may still come; what is not known of them is more than any node has.
+    """
+
+    def __init__(self, possible_nodes: Iterable[NodeResources] = ()) -> None:
         self._groups: dict[Room, OrderedDict[ManagerId, ManagerRecord]] = {}
         self._emptiest_first: list[Room] | None = None
         """The keys of the groups in order; None: to be sorted again."""
         self._room: dict[ManagerId, Room] = {}
         self._kinds: dict[Room, None] = {}
         """Every kind of node that was ever there: one that was taken away may come back."""
+        self._possible = [whole_room(resources) for resources in possible_nodes]
 
     def add(self, manager: ManagerRecord) -> None:
         """Count a manager with nothing on it."""
@@ -154,7 +166,9 @@ class Capacity:
         """Return what is free on a manager."""
         return self._room[manager.manager_id]
 
-    def find(self, needs: Requirements, unwanted: Container[ManagerId] = ()) -> Place | None:
+    def find(
+        self, needs: Requirements, accepts: Callable[[ManagerRecord], bool] = anywhere
+    ) -> Place | None:
         """Return where a host with these needs can go now, on the node with most left; or None."""
         if self._emptiest_first is None:
             self._emptiest_first = sorted(self._groups, key=_emptiest_first)
@@ -163,12 +177,15 @@ class Capacity:
             if positions is None:
                 continue
             for manager in self._groups[room].values():
-                if manager.manager_id not in unwanted:
+                if accepts(manager):
                     return Place(manager, positions)
         return None
 
     def find_victims(
-        self, idle: Iterable[HostRecord], needs: Requirements, unwanted: Container[ManagerId] = ()
+        self,
+        idle: Iterable[HostRecord],
+        needs: Requirements,
+        accepts: Callable[[ManagerRecord], bool] = anywhere,
     ) -> list[HostRecord]:
         """Return hosts of one node that make room for these needs when they end.
 
@@ -178,7 +195,7 @@ class Capacity:
         victims_of: dict[ManagerId, list[HostRecord]] = {}
         for host in idle:
             manager_id = host.manager.manager_id
-            if manager_id in unwanted:
+            if not accepts(host.manager):
                 continue
             room = returned(room_of.get(manager_id, self._room[manager_id]), *_claim(host))
             room_of[manager_id] = room
@@ -188,8 +205,12 @@ class Capacity:
         return []
 
     def could_ever_fit(self, needs: Requirements) -> bool:
-        """Whether a node of a known kind has room for these needs when nothing else is on it."""
-        return any(fit(room, needs) is not None for room in self._kinds)
+        """Whether a node that is known, or may come, could hold these needs alone.
+
+        True while nothing is known of either.
+        """
+        rooms = [*self._kinds, *self._possible]
+        return not rooms or any(fit(room, needs) is not None for room in rooms)
 
     def kinds(self) -> list[Room]:
         """Return the different nodes that are or were connected, as they are when empty."""

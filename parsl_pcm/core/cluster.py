@@ -6,7 +6,10 @@ between any two of its steps.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
+from collections.abc import Iterable
+from itertools import islice
 
 from parsl_pcm.core.capacity import Capacity, Place, fit, whole_room
 from parsl_pcm.core.records import (
@@ -26,20 +29,28 @@ from parsl_pcm.core.transitions import (
     TaskState,
     step,
 )
-from parsl_pcm.types import ContextKey, HostId, LeaseId, ManagerId, TaskId
+from parsl_pcm.types import ContextKey, HostId, LeaseId, ManagerId, NodeResources, TaskId
 
 
 class Cluster:
-    """All records of a run."""
+    """All records of a run.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    possible_nodes
+        Kinds of nodes that may still come.
+    """
+
+    def __init__(self, possible_nodes: Iterable[NodeResources] = ()) -> None:
         self.contexts: dict[ContextKey, ContextRecord] = {}
         self.tasks: dict[TaskId, TaskRecord] = {}
         """Open tasks."""
         self.leases: dict[LeaseId, LeaseRecord] = {}
         self.hosts: dict[HostId, HostRecord] = {}
         self.managers: dict[ManagerId, ManagerRecord] = {}
-        self.capacity = Capacity()
+        self.num_ending = 0
+        """Managers of which it is known when the site ends them."""
+        self.capacity = Capacity(possible_nodes)
         self.idle: OrderedDict[HostId, HostRecord] = OrderedDict()
         """Ready hosts without a lease, the longest idle first."""
         self._last_host_id = 0
@@ -50,12 +61,14 @@ class Cluster:
     def open_task(self, task: TaskRecord, now: float) -> None:
         """Take a task in, all of its items waiting."""
         self.tasks[task.task_id] = task
+        task.context.num_open_items += task.num_items
         self.enqueue(PieceRecord(task, 0, task.num_items), now)
 
     def close_task(self, task: TaskRecord, state: TaskState) -> None:
         """End a task; what waits of it is dropped, its leases stay until they are released."""
         task.state = step(TASK_TRANSITIONS, task.state, state)
         del self.tasks[task.task_id]
+        task.context.num_open_items -= task.num_items - task.num_delivered
         task.context.backlog.forget(task)
         task.context.suspects.forget(task)
 
@@ -78,20 +91,44 @@ class Cluster:
         host.leases[lease.lease_id] = lease
         piece.task.leases[lease.lease_id] = lease
         host.manager.num_leases += 1
+        host.num_items += piece.stop - piece.start
+        host.was_used = True
+        if len(host.leases) <= host.context.requirements.max_concurrency:
+            lease.started_at = now
         host.context.last_leased = now
         host.is_exclusive = piece.is_suspect
         self.offer(host, now)
         return lease
 
+    def advance(self, lease: LeaseRecord, stop: int, now: float) -> None:
+        """Note that the items of a lease before ``stop`` are done; the host goes on with the rest.
+
+        If anybody still wants them, they count as delivered.
+        """
+        piece, num_items = lease.piece, stop - lease.piece.start
+        piece.start = stop
+        piece.num_kills = 0
+        lease.host.num_items -= num_items
+        lease.started_at = now
+        if piece.task.is_open:
+            piece.task.num_delivered += num_items
+            piece.task.context.num_open_items -= num_items
+
     def release(self, lease: LeaseRecord, now: float) -> None:
         """End a host's claim on a piece."""
         host = lease.host
+        host.num_items -= lease.piece.stop - lease.piece.start
         del self.leases[lease.lease_id]
         del host.leases[lease.lease_id]
         del lease.piece.task.leases[lease.lease_id]
         host.is_exclusive = False
         host.manager.num_leases -= 1
         host.manager.idle_since = now
+        concurrency = host.context.requirements.max_concurrency
+        if len(host.leases) >= concurrency:  # the first of those that waited runs now
+            runs_now = next(islice(host.leases.values(), concurrency - 1, None))
+            if runs_now.started_at is None:
+                runs_now.started_at = now
         self.offer(host, now)
 
     # --- hosts --------------------------------------------------------------------------------
@@ -146,6 +183,8 @@ class Cluster:
         """Bring the lists of hosts that may get a piece up to date with the load of this one."""
         context = host.context
         self.idle.pop(host.host_id, None)
+        if host.is_out_of_time:
+            self._take_back_in(host)
         if host.load == 0:
             host.idle_since = now
             if context.reserved is host:
@@ -162,6 +201,19 @@ class Cluster:
             return False
         return not host.is_exclusive and host.context.reserved is not host
 
+    def set_aside(self, host: HostRecord) -> None:
+        """Offer a host to no piece, since its node ends too soon; until one of its leases ends.
+
+        Its context counts it no more: what waits needs another host.
+        """
+        host.is_out_of_time = True
+        self._withdraw(host)
+
+    def _take_back_in(self, host: HostRecord) -> None:
+        host.is_out_of_time = False
+        if host.state is HostState.READY and host.manager.state is ManagerState.ACTIVE:
+            host.context.hosts[host.host_id] = host
+
     def _withdraw(self, host: HostRecord) -> None:
         context = host.context
         context.hosts.pop(host.host_id, None)
@@ -175,6 +227,7 @@ class Cluster:
     def add_manager(self, manager: ManagerRecord) -> None:
         """Record a node with nothing on it."""
         self.managers[manager.manager_id] = manager
+        self.num_ending += manager.whole_s != math.inf
         self.capacity.add(manager)
 
     def close_manager(self, manager: ManagerRecord, state: ManagerState) -> None:
@@ -192,6 +245,7 @@ class Cluster:
         """Forget a node with all its hosts."""
         manager.state = step(MANAGER_TRANSITIONS, manager.state, ManagerState.GONE)
         del self.managers[manager.manager_id]
+        self.num_ending -= manager.whole_s != math.inf
         for host in list(manager.hosts.values()):
             self.remove_host(host, now)
         self.capacity.remove(manager)

@@ -7,7 +7,8 @@ back that wait behind others while a host of their context has nothing to do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 from parsl_pcm.core import actions
@@ -22,6 +23,7 @@ from parsl_pcm.core.records import (
     PieceRecord,
 )
 from parsl_pcm.core.timers import TimerKind, Timers
+from parsl_pcm.core.walltime import enough_s, has_time_for_item, left_s, num_items_in_time
 from parsl_pcm.types import ContextKey
 
 MAX_EVICTION_CANDIDATES = 256
@@ -59,7 +61,7 @@ class Dispatcher:
         concurrency = context.requirements.max_concurrency
         num_for_coming = context.num_coming * concurrency
         while context.backlog:
-            host = context.loads.least_loaded()
+            host = self._next_host(context)
             if host is None or host.load >= concurrency + self._policy.prefetch(context):
                 break
             if host.load >= concurrency and len(context.backlog) <= num_for_coming:
@@ -71,9 +73,24 @@ class Dispatcher:
         elif context.context_key not in self._hungry:
             self.grow(context)
 
+    def _next_host(self, context: ContextRecord) -> HostRecord | None:
+        """Return the least loaded host; those whose nodes end too soon are put aside, or ended."""
+        while True:
+            host = context.loads.least_loaded()
+            if host is None or host.manager.ends_at == math.inf:
+                return host
+            if has_time_for_item(host, self._cluster, self.now):
+                return host
+            if host.load == 0:
+                self.stop_host(host)
+            else:
+                self._cluster.set_aside(host)
+
     def _lease_next(self, context: ContextRecord, host: HostRecord) -> None:
         piece = context.backlog.pop()
         stop = self._policy.cut(piece, host)
+        if host.manager.ends_at != math.inf:
+            stop = min(stop, piece.start + num_items_in_time(host, self.now))
         if stop < piece.stop:
             self._cluster.enqueue(PieceRecord(piece.task, stop, piece.stop), self.now)
             piece.stop = stop
@@ -84,7 +101,7 @@ class Dispatcher:
 
         Without an idle host the least loaded one is kept free of new pieces until it is idle.
         """
-        host = context.loads.least_loaded()
+        host = self._next_host(context)
         if host is None:
             return False
         if host.load == 0:
@@ -119,7 +136,7 @@ class Dispatcher:
 
     def _start_host(self, context: ContextRecord) -> bool:
         """Start a host where there is room for one; False if there is none."""
-        place = self._cluster.capacity.find(context.requirements, context.failures)
+        place = self._cluster.capacity.find(context.requirements, self._suits(context))
         if place is None:
             return False
         host = self._cluster.add_host(context, place)
@@ -132,6 +149,16 @@ class Dispatcher:
             )
         )
         return True
+
+    def _suits(self, context: ContextRecord) -> Callable[[ManagerRecord], bool]:
+        """Return the question whether a host of the context may start on a manager now."""
+        now, failures = self.now, context.failures
+        needed_s = enough_s(self._cluster, context)
+
+        def suits(manager: ManagerRecord) -> bool:
+            return manager.manager_id not in failures and left_s(manager, now) > needed_s
+
+        return suits
 
     def relieve(self, context: ContextRecord) -> None:
         """Start a host if pieces wait behind others that take longer than it takes to build.
@@ -164,10 +191,10 @@ class Dispatcher:
             candidates = islice(candidates, MAX_EVICTION_CANDIDATES)
         evictable = (h for h in candidates if self._policy.may_evict(h, context, self.now))
         victims = self._cluster.capacity.find_victims(
-            evictable, context.requirements, context.failures
+            evictable, context.requirements, self._suits(context)
         )
         for victim in victims:
-            self.stop_host(victim)
+            self.stop_host(victim, is_eviction=True)
             victim.promised_to = context
             context.num_promised += 1
         return bool(victims)
@@ -243,8 +270,22 @@ class Dispatcher:
             )
         )
 
-    def stop_host(self, host: HostRecord) -> None:
-        """End a host that starts or is idle."""
+    def abandon(self, lease: LeaseRecord) -> None:
+        """Give a lease up; its piece waits again."""
+        host = lease.host
+        self._decided.append(
+            actions.AbandonLease(
+                manager_id=host.manager.manager_id, host_id=host.host_id, lease_id=lease.lease_id
+            )
+        )
+        self._cluster.release(lease, self.now)
+        self._cluster.enqueue(lease.piece, self.now)
+
+    def stop_host(self, host: HostRecord, *, is_eviction: bool = False) -> None:
+        """End a host that starts, is idle, or whose pieces were abandoned."""
         self._cluster.host_stopping(host)
-        manager_id = host.manager.manager_id
-        self._decided.append(actions.StopHost(manager_id=manager_id, host_id=host.host_id))
+        self._decided.append(
+            actions.StopHost(
+                manager_id=host.manager.manager_id, host_id=host.host_id, is_eviction=is_eviction
+            )
+        )

@@ -55,7 +55,9 @@ class ManagerRegistered(BaseEvent, frozen=True, kw_only=True, tag=True):
     block_id: BlockId
     resources: NodeResources
     remaining_s: float | None = None
-    """The manager gets nothing new that long from now, finishes, and is dismissed."""
+    """Until the site ends the node (its walltime); None: unknown."""
+    drain_s: float | None = None
+    """The manager gets nothing new that long from now, finishes, and is dismissed; None: never."""
 
 
 class ManagerHeard(BaseEvent, frozen=True, kw_only=True, tag=True):
@@ -68,6 +70,14 @@ class ManagerHeld(BaseEvent, frozen=True, kw_only=True, tag=True):
     """The manager shall get nothing new."""
 
     manager_id: ManagerId
+
+
+class ManagerClosing(BaseEvent, frozen=True, kw_only=True, tag=True):
+    """The site has said that it takes this node back."""
+
+    manager_id: ManagerId
+    remaining_s: float | None
+    """Until it does; replaces what was known before. None: it has not said when."""
 
 
 class ManagerLost(BaseEvent, frozen=True, kw_only=True, tag=True):
@@ -133,6 +143,7 @@ Event = (
     | ManagerRegistered
     | ManagerHeard
     | ManagerHeld
+    | ManagerClosing
     | ManagerLost
     | HostReady
     | SetupFailed

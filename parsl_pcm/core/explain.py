@@ -7,18 +7,31 @@ from collections.abc import Sequence
 from parsl_pcm.core.capacity import Room
 from parsl_pcm.core.events import HostExited
 from parsl_pcm.core.records import ContextRecord, Explanation, PieceRecord
-from parsl_pcm.types import Requirements
+from parsl_pcm.types import Device, NodeResources, Requirements
 
 GB = 1e9
+MOST_BYTES, MOST_CORES, MOST_CAPABILITY = 1 << 50, 1 << 20, 99.0
+"""More than any node has: so much in a node that may come stands for what is not known."""
+MAX_OFFERS = 6
+"""Kinds of nodes named in a message, so that a person still reads it."""
 
 
-def explain_misfit(context: ContextRecord, kinds: Sequence[Room]) -> Explanation:
-    """Say that no node known so far could hold a context, and what the largest has."""
-    needs = context.requirements
+def explain_misfit(
+    context: ContextRecord, kinds: Sequence[Room], possible: Sequence[NodeResources]
+) -> Explanation:
+    """Say that no node known so far could hold a context, and what there is or may come."""
+    why = []
+    if possible:
+        offers = dict.fromkeys(_describe_offer(node) for node in possible)
+        shown = "; ".join([*offers][:MAX_OFFERS])
+        more = f"; and {len(offers) - MAX_OFFERS} more" if len(offers) > MAX_OFFERS else ""
+        why.append(f"no node that the provider may bring has that: it offers {shown}{more}")
+    if kinds:
+        why.append(f"no node so far has had that: the largest {_describe_largest(kinds)}")
     return Explanation(
-        f"context {context.name!r} needs {_describe_needs(needs)}, but no node so far has had "
-        f"that: the largest {_describe_largest(kinds)}. Ask the site for nodes that have "
-        f"it (the provider of the executor), or lower the requirements in @context or .options()."
+        f"context {context.name!r} needs {_describe_needs(context.requirements)}, but "
+        f"{', and '.join(why)}. Ask the site for nodes that have it (the provider of the "
+        f"executor), or lower the requirements in @context or .options()."
     )
 
 
@@ -73,3 +86,24 @@ def _describe_largest(kinds: Sequence[Room]) -> str:
     memory = max(kind.memory_bytes for kind in kinds) / GB
     cores = max(kind.cores for kind in kinds)
     return f"node has {gpus}, {memory:.1f} GB of main memory and {cores:g} core(s) for hosts"
+
+
+def _describe_offer(node: NodeResources) -> str:
+    """Name what is known of a kind of node that may come."""
+    num_gpus = len(node.devices)
+    parts = [f"{num_gpus} GPU(s) {_describe_device(node.devices[0])}" if num_gpus else "no GPU"]
+    if node.memory_bytes < MOST_BYTES:
+        parts.append(f"{node.memory_bytes / GB:.1f} GB of main memory")
+    if node.cores < MOST_CORES:
+        parts.append(f"{node.cores:g} core(s)")
+    return ", ".join(parts)
+
+
+def _describe_device(device: Device) -> str:
+    parts = [repr(device.name)]
+    if device.memory_bytes < MOST_BYTES:
+        parts.append(f"of {device.memory_bytes / GB:.1f} GB")
+    capability = device.compute_capability
+    if capability is not None and capability < MOST_CAPABILITY:
+        parts.append(f"and compute capability {capability:g}")
+    return " ".join(parts)

@@ -23,6 +23,13 @@ class Policy(Protocol):
         """Whether the waiting pieces pay for building the context once more."""
         ...
 
+    def hosts_wanted(self, context: ContextRecord, num_items: int, now: float) -> int:
+        """Return how many hosts, in total, could share the work on so many items now.
+
+        It is the same judgement: while another host is wanted, this is more than there are.
+        """
+        ...
+
     def growth_check_s(self, context: ContextRecord) -> float:
         """Return how long pieces may wait before the question above is asked again."""
         ...
@@ -73,16 +80,36 @@ class DefaultPolicy:
 
         Without a measurement every waiting piece may have a host: idle places cost nothing.
         """
-        concurrency = context.requirements.max_concurrency
-        num_uncovered = context.num_waiting - context.num_coming * concurrency
+        num_uncovered = self._num_uncovered(context)
         if num_uncovered <= 0:
             return False
-        num_hosts = len(context.hosts) + context.num_promised
-        if num_hosts == 0 or context.service_s.value is None:
+        if context.num_hosts == 0 or context.service_s.value is None:
             return True
-        drain_s = num_uncovered * context.service_s.value / (num_hosts * concurrency)
-        pays_after_s = self.growth_check_s(context)
-        return drain_s >= pays_after_s or now >= context.last_leased + pays_after_s
+        num_paid = self._hosts_paid(context, num_uncovered)
+        return context.num_hosts <= num_paid or self._has_waited(context, now)
+
+    def hosts_wanted(self, context: ContextRecord, num_items: int, now: float) -> int:
+        """As many as would each still work when one more was built; at most one for each place."""
+        most = math.ceil(num_items / context.requirements.max_concurrency)
+        if context.service_s.value is None:
+            return most
+        num_paid = self._hosts_paid(context, num_items)
+        wanted = most if num_paid >= most else math.floor(num_paid) + 1
+        if self._num_uncovered(context) > 0 and self._has_waited(context, now):
+            wanted = max(wanted, context.num_hosts + 1)
+        return min(most, wanted)
+
+    def _num_uncovered(self, context: ContextRecord) -> int:
+        return context.num_waiting - context.num_coming * context.requirements.max_concurrency
+
+    def _hosts_paid(self, context: ContextRecord, num_items: int) -> float:
+        """Return how many hosts so many items keep at work for as long as one takes to build."""
+        work_s = num_items * (context.service_s.value or 0.0) / context.requirements.max_concurrency
+        setup_s = self.growth_check_s(context)
+        return work_s / setup_s if setup_s > 0 else math.inf
+
+    def _has_waited(self, context: ContextRecord, now: float) -> bool:
+        return now >= context.last_leased + self.growth_check_s(context)
 
     def growth_check_s(self, context: ContextRecord) -> float:
         """As long as the context takes to build."""

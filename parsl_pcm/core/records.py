@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -80,6 +81,8 @@ class LeaseRecord:
     piece: PieceRecord
     host: HostRecord
     is_revoking: bool = False
+    started_at: float | None = None
+    """When the host began with what is left of the piece; None while it waits behind others."""
 
 
 @dataclass(slots=True, eq=False)
@@ -96,8 +99,14 @@ class HostRecord:
     """In the order sent; the host runs the first ``max_concurrency`` of them."""
     idle_since: float = 0.0
     """When it was last ready without a lease."""
+    num_items: int = 0
+    """Items of its leases that are still to do."""
+    was_used: bool = False
+    """Whether it ever got a lease."""
     is_exclusive: bool = False
     """Whether it runs a suspect, alone."""
+    is_out_of_time: bool = False
+    """Whether its node ends before it could do one item more: it only finishes what it holds."""
     promised_to: ContextRecord | None = None
     """Not None iff it was stopped to make room for this context."""
 
@@ -125,6 +134,23 @@ class Explanation:
 
 
 @dataclass(slots=True, eq=False)
+class Blame:
+    """A death of a host that was held against what it ran or built: unjustly, if its node ends."""
+
+    at: float
+    context: ContextRecord
+    pieces: list[PieceRecord]
+    """What ran; empty if the host was still building the context."""
+
+    def forgive(self) -> None:
+        """Count the death no more."""
+        if not self.pieces:
+            self.context.num_setup_deaths = max(0, self.context.num_setup_deaths - 1)
+        for piece in self.pieces:
+            piece.num_kills = max(0, piece.num_kills - 1)
+
+
+@dataclass(slots=True, eq=False)
 class ManagerRecord:
     """One node, through its manager."""
 
@@ -137,6 +163,15 @@ class ManagerRecord:
     idle_since: float = 0.0
     """When the last of its leases ended; meaningful while it has none."""
     num_leases: int = 0
+    ends_at: float = math.inf
+    """When the site ends it: by its walltime, or sooner by what the site has said since."""
+    whole_s: float = math.inf
+    """Its walltime, counted from its registration."""
+    is_closing: bool = False
+    """Whether the site takes it back now: deaths of its hosts are nobody's fault."""
+    is_dismissed: bool = False
+    blames: list[Blame] = field(default_factory=list)
+    """For the deaths of its hosts, the latest of them."""
 
     def device_ids(self, positions: tuple[int, ...]) -> tuple[DeviceId, ...]:
         """Return the names that the site gave to these devices."""
@@ -167,6 +202,8 @@ class ContextRecord:
     """Hosts of it killed while they built it, since one was ready or it was given up."""
     failures: dict[ManagerId, Explanation] = field(default_factory=dict)
     """Managers on which it could not be built, since it was last given up."""
+    num_open_items: int = 0
+    """Items of its open tasks that are not delivered: they wait or are leased."""
     service_s: RunningMean = field(default_factory=RunningMean)
     """Time of one item."""
     setup_s: RunningMean = field(default_factory=RunningMean)
@@ -177,6 +214,11 @@ class ContextRecord:
     def num_waiting(self) -> int:
         """Pieces that wait, suspects included."""
         return len(self.backlog) + len(self.suspects)
+
+    @property
+    def num_hosts(self) -> int:
+        """Hosts that take pieces, or will without another decision."""
+        return len(self.hosts) + self.num_promised
 
     @property
     def num_coming(self) -> int:

@@ -7,29 +7,30 @@ delivers the result and dispatches again. What is lost goes back to its place in
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from parsl_pcm.core import actions, events
 from parsl_pcm.core.actions import Action, FailureReason
 from parsl_pcm.core.cluster import Cluster
+from parsl_pcm.core.departures import Departures
 from parsl_pcm.core.dispatch import Dispatcher
+from parsl_pcm.core.endings import Endings
 from parsl_pcm.core.events import Event
-from parsl_pcm.core.explain import explain_kill, explain_misfit, explain_setup
+from parsl_pcm.core.explain import explain_kill
 from parsl_pcm.core.policy import DefaultPolicy, Policy
 from parsl_pcm.core.records import (
     ContextRecord,
     Explanation,
     HostRecord,
     ManagerRecord,
+    PieceRecord,
     TaskRecord,
 )
-from parsl_pcm.core.timers import TimerKind, Timers
+from parsl_pcm.core.timers import CONTEXT_TIMERS, TimerKind, Timers
 from parsl_pcm.core.transitions import HostState, ManagerState, TaskState
-from parsl_pcm.types import ContextKey, ManagerId
-
-MAX_SETUP_FAILURES = 2
-"""A set-up that failed on so many nodes and never worked is the recipe's fault, not the nodes'."""
+from parsl_pcm.types import ContextKey, ManagerId, NodeResources
 
 
 class Scheduler:
@@ -43,6 +44,12 @@ class Scheduler:
         A piece that was running when so many hosts died is given up.
     heartbeat_threshold_s
         A manager unheard for so long is lost.
+    notice_s
+        From the site's notice to the end of a node, where it does not say.
+    possible_nodes
+        Kinds of nodes that may still come: what fits none of them, and none that was there, fails
+        at once. What is not known of them is more than any node has. Empty: nothing is known of
+        them, so what fits no node that was there fails.
     """
 
     def __init__(
@@ -51,16 +58,26 @@ class Scheduler:
         policy: Policy | None = None,
         max_attempts: int = 3,
         heartbeat_threshold_s: float = 120.0,
+        notice_s: float = 10.0,
+        possible_nodes: Sequence[NodeResources] = (),
     ) -> None:
-        self.cluster = Cluster()
+        self.cluster = Cluster(possible_nodes)
         """For reading: only the scheduler changes it."""
+        self.policy = policy or DefaultPolicy()
         self._max_attempts = max_attempts
         self._heartbeat_threshold_s = heartbeat_threshold_s
         self._now = 0.0
         self._actions: list[Action] = []
         self._timers = Timers()
-        self._dispatcher = Dispatcher(
-            self.cluster, policy or DefaultPolicy(), self._timers, self._actions
+        self._dispatcher = Dispatcher(self.cluster, self.policy, self._timers, self._actions)
+        self._endings = Endings(self.cluster, self._dispatcher, self._actions, possible_nodes)
+        self._departures = Departures(
+            self.cluster,
+            self._dispatcher,
+            self._endings,
+            self._timers,
+            self._actions,
+            notice_s=notice_s,
         )
         self._handlers: dict[type, Callable[[Any], None]] = {
             events.ContextDeclared: self._on_context_declared,
@@ -69,6 +86,7 @@ class Scheduler:
             events.ManagerRegistered: self._on_manager_registered,
             events.ManagerHeard: self._on_manager_heard,
             events.ManagerHeld: self._on_manager_held,
+            events.ManagerClosing: self._on_manager_closing,
             events.ManagerLost: self._on_manager_lost,
             events.HostReady: self._on_host_ready,
             events.SetupFailed: self._on_setup_failed,
@@ -114,47 +132,13 @@ class Scheduler:
         context = self.cluster.contexts[event.context_key]
         task = TaskRecord(event.task_id, context, event.num_items, event.priority)
         self.cluster.open_task(task, self._now)
-        if context.hosts or self._fits_somewhere(context):
+        if context.hosts or self._endings.fits_somewhere(context):
             self._dispatcher.dispatch(context)
 
     def _on_task_cancelled(self, event: events.TaskCancelled) -> None:
         task = self.cluster.tasks.get(event.task_id)
         if task is not None:
-            self._end_task(task, TaskState.CANCELLED)
-
-    def _end_task(self, task: TaskRecord, state: TaskState) -> None:
-        self.cluster.close_task(task, state)
-        for lease in task.leases.values():
-            self._dispatcher.revoke(lease)
-        self._actions.append(actions.ForgetTask(task_id=task.task_id))
-
-    def _fail_task(self, task: TaskRecord, reason: FailureReason, why: Explanation) -> None:
-        self._end_task(task, TaskState.FAILED)
-        self._actions.append(
-            actions.FailTask(
-                task_id=task.task_id,
-                reason=reason,
-                message=why.message,
-                remote_traceback=why.remote_traceback,
-                log_tail=why.log_tail,
-            )
-        )
-
-    def _fail_waiting(
-        self, context: ContextRecord, reason: FailureReason, why: Explanation
-    ) -> None:
-        waiting = [*context.suspects.pieces(), *context.backlog.pieces()]
-        for task in {piece.task.task_id: piece.task for piece in waiting}.values():
-            self._fail_task(task, reason, why)
-
-    def _fits_somewhere(self, context: ContextRecord) -> bool:
-        """Fail what waits for a context that no node known so far could ever hold."""
-        kinds = self.cluster.capacity.kinds()
-        if not kinds or self.cluster.capacity.could_ever_fit(context.requirements):
-            return True
-        why = explain_misfit(context, kinds)
-        self._fail_waiting(context, FailureReason.DOES_NOT_FIT, why)
-        return False
+            self._endings.end(task, TaskState.CANCELLED)
 
     # --- managers -----------------------------------------------------------------------------
 
@@ -162,17 +146,22 @@ class Scheduler:
         manager_id = event.manager_id
         if manager_id in self.cluster.managers:
             return
-        self.cluster.add_manager(
-            ManagerRecord(
-                manager_id, event.block_id, event.resources, self._now, idle_since=self._now
-            )
+        whole_s = math.inf if event.remaining_s is None else event.remaining_s
+        manager = ManagerRecord(
+            manager_id,
+            event.block_id,
+            event.resources,
+            self._now,
+            idle_since=self._now,
+            ends_at=self._now + whole_s,
+            whole_s=whole_s,
         )
+        self.cluster.add_manager(manager)
         silent_at = self._now + self._heartbeat_threshold_s
         self._timers.set(TimerKind.HEARTBEAT, manager_id, silent_at)
-        if event.remaining_s is not None:
-            self._timers.set(TimerKind.DRAIN, manager_id, self._now + event.remaining_s)
+        self._departures.plan(manager, event.drain_s)
         for context in self.cluster.contexts.values():
-            if context.num_waiting and (context.hosts or self._fits_somewhere(context)):
+            if context.num_waiting and (context.hosts or self._endings.fits_somewhere(context)):
                 self._dispatcher.grow(context)
 
     def _on_manager_heard(self, event: events.ManagerHeard) -> None:
@@ -183,46 +172,17 @@ class Scheduler:
     def _on_manager_held(self, event: events.ManagerHeld) -> None:
         manager = self.cluster.managers.get(event.manager_id)
         if manager is not None and manager.state is ManagerState.ACTIVE:
-            self._close_manager(manager, ManagerState.HELD)
+            self._departures.hold(manager)
+
+    def _on_manager_closing(self, event: events.ManagerClosing) -> None:
+        manager = self.cluster.managers.get(event.manager_id)
+        if manager is not None:
+            self._departures.take_back(manager, event.remaining_s)
 
     def _on_manager_lost(self, event: events.ManagerLost) -> None:
         manager = self.cluster.managers.get(event.manager_id)
         if manager is not None:
-            self._lose_manager(manager)
-
-    def _lose_manager(self, manager: ManagerRecord) -> None:
-        self.cluster.remove_manager(manager, self._now)
-        self._make_up_for_a_node()
-
-    def _close_manager(self, manager: ManagerRecord, state: ManagerState) -> None:
-        self._stop_unused_hosts(manager)
-        self.cluster.close_manager(manager, state)
-        for host in manager.hosts.values():
-            for lease in host.queued():
-                self._dispatcher.revoke(lease)
-        self._wind_down(manager)
-        self._make_up_for_a_node()
-
-    def _make_up_for_a_node(self) -> None:
-        """See what becomes of the contexts now that a node takes no work any more."""
-        for context in self.cluster.contexts.values():
-            self._give_up_if_hopeless(context)
-            if context.num_waiting:
-                self._dispatcher.dispatch(context)
-        self._dispatcher.feed_hungry()
-
-    def _stop_unused_hosts(self, manager: ManagerRecord) -> None:
-        for host in manager.hosts.values():
-            if host.state is not HostState.STOPPING and host.load == 0:
-                self._dispatcher.stop_host(host)
-
-    def _wind_down(self, manager: ManagerRecord) -> None:
-        """End what a closed manager needs no more, and the manager itself if it shall leave."""
-        self._stop_unused_hosts(manager)
-        if manager.state is ManagerState.DRAINING and manager.num_leases == 0:
-            self._actions.append(
-                actions.DismissManager(manager_id=manager.manager_id, reason="drained")
-            )
+            self._departures.lose(manager)
 
     # --- hosts --------------------------------------------------------------------------------
 
@@ -247,34 +207,18 @@ class Scheduler:
         if host.state is HostState.STARTING:
             context.failures.setdefault(host.manager.manager_id, why)
         self.cluster.remove_host(host, self._now)
-        self._give_up_if_hopeless(context)
+        self._endings.give_up_if_hopeless(context)
         self._dispatcher.use_room_of(host)
 
     def _on_death_in_setup(self, host: HostRecord, event: events.HostExited) -> None:
         """Try again after a death that may be the node's doing; only several tell of the recipe."""
         host.context.num_setup_deaths += 1
+        self._departures.blame(host, [])
         if host.context.num_setup_deaths >= self._max_attempts:
             self._lose_starting_host(host, Explanation(event.description, "", event.log_tail))
             return
         self.cluster.remove_host(host, self._now)
         self._dispatcher.use_room_of(host)
-
-    def _give_up_if_hopeless(self, context: ContextRecord) -> None:
-        """Fail what waits for a context that fails everywhere, with the first failure."""
-        num_failures = len(context.failures)
-        if num_failures == 0:
-            return
-        never_worked = context.num_ready_ever == 0 and num_failures >= MAX_SETUP_FAILURES
-        has_chance = context.hosts or self.cluster.has_untried_manager(context)
-        if has_chance and not never_worked:
-            return
-        why = explain_setup(context)
-        context.failures.clear()
-        context.num_setup_deaths = 0
-        for host in list(context.hosts.values()):
-            if host.state is HostState.STARTING:
-                self._dispatcher.stop_host(host)
-        self._fail_waiting(context, FailureReason.SETUP_FAILED, why)
 
     def _on_host_exited(self, event: events.HostExited) -> None:
         host = self.cluster.hosts.get(event.host_id)
@@ -283,15 +227,23 @@ class Scheduler:
         if host.state is HostState.STARTING:
             self._on_death_in_setup(host, event)
             return
-        guilty = [lease.piece for lease in host.running() if lease.piece.task.is_open]
-        for piece in guilty:
-            piece.num_kills += 1
+        guilty = [] if host.manager.is_closing else self._blame_what_ran(host)
         self.cluster.remove_host(host, self._now)
+        if host.manager.state is not ManagerState.ACTIVE:
+            self._departures.wind_down(host.manager)
         for piece in guilty:
             if piece.num_kills >= self._max_attempts and piece.task.is_open:
                 why = explain_kill(piece, event)
-                self._fail_task(piece.task, FailureReason.KILLS_HOST, why)
+                self._endings.fail(piece.task, FailureReason.KILLS_HOST, why)
         self._dispatcher.use_room_of(host)
+
+    def _blame_what_ran(self, host: HostRecord) -> list[PieceRecord]:
+        guilty = [lease.piece for lease in host.running() if lease.piece.task.is_open]
+        for piece in guilty:
+            piece.num_kills += 1
+        if guilty:
+            self._departures.blame(host, guilty)
+        return guilty
 
     # --- pieces -------------------------------------------------------------------------------
 
@@ -303,17 +255,15 @@ class Scheduler:
         task = piece.task
         num_items = event.stop - event.start
         task.context.service_s.add(event.run_s / num_items)
-        piece.start = event.stop
-        piece.num_kills = 0
+        self.cluster.advance(lease, event.stop, self._now)
         if task.is_open:
-            task.num_delivered += num_items
             self._actions.append(
                 actions.DeliverRange(task_id=task.task_id, start=event.start, stop=event.stop)
             )
         if piece.start == piece.stop:
             self.cluster.release(lease, self._now)
             if task.is_open and task.num_delivered == task.num_items:
-                self._end_task(task, TaskState.FINISHED)
+                self._endings.end(task, TaskState.FINISHED)
             self._after_release(lease.host)
 
     def _on_piece_failed(self, event: events.PieceFailed) -> None:
@@ -323,7 +273,7 @@ class Scheduler:
         task = lease.piece.task
         self.cluster.release(lease, self._now)
         if task.is_open:
-            self._end_task(task, TaskState.FAILED)
+            self._endings.end(task, TaskState.FAILED)
             self._actions.append(actions.DeliverException(task_id=task.task_id))
         self._after_release(lease.host)
 
@@ -340,18 +290,18 @@ class Scheduler:
         if host.host_id in self.cluster.idle:
             self._dispatcher.feed_hungry(host.manager)
         if host.manager.state is not ManagerState.ACTIVE:
-            self._wind_down(host.manager)
+            self._departures.wind_down(host.manager)
 
     # --- time ---------------------------------------------------------------------------------
 
     def _on_time_passed(self, event: events.TimePassed) -> None:
         for timer in self._timers.pop_due(self._now):
-            if timer.kind in (TimerKind.HEARTBEAT, TimerKind.DRAIN):
-                manager = self.cluster.managers.get(ManagerId(timer.subject))
-                if manager is not None:
-                    self._look_at_manager(timer.kind, manager)
-            else:
+            if timer.kind is TimerKind.USE:
+                self._departures.dismiss_useless()
+            elif timer.kind in CONTEXT_TIMERS:
                 self._look_at_context(timer.kind, self.cluster.contexts[ContextKey(timer.subject)])
+            elif manager := self.cluster.managers.get(ManagerId(timer.subject)):
+                self._look_at_manager(timer.kind, manager)
 
     def _look_at_context(self, kind: TimerKind, context: ContextRecord) -> None:
         if kind is TimerKind.REBALANCE:
@@ -362,14 +312,15 @@ class Scheduler:
             self._dispatcher.grow(context)
 
     def _look_at_manager(self, kind: TimerKind, manager: ManagerRecord) -> None:
-        if kind is TimerKind.DRAIN:
-            if manager.state is not ManagerState.DRAINING:
-                self._close_manager(manager, ManagerState.DRAINING)
+        if kind is not TimerKind.HEARTBEAT:
+            self._departures.look(kind, manager)
             return
         lost_at = manager.last_heard + self._heartbeat_threshold_s
         if lost_at > self._now:
             self._timers.set(TimerKind.HEARTBEAT, manager.manager_id, lost_at)
             return
         reason = f"not heard for {self._now - manager.last_heard:.0f} s"
-        self._actions.append(actions.DismissManager(manager_id=manager.manager_id, reason=reason))
-        self._lose_manager(manager)
+        self._actions.append(
+            actions.DismissManager(manager_id=manager.manager_id, reason=reason, is_lost=True)
+        )
+        self._departures.lose(manager)

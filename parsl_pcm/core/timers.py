@@ -14,12 +14,24 @@ class TimerKind(enum.Enum):
     """Is this manager still heard?"""
     DRAIN = "drain"
     """This manager takes nothing new from now on."""
+    WALLTIME = "walltime"
+    """The site is about to end this manager: it takes nothing new from now on."""
+    SETTLE = "settle"
+    """The site has not said when it takes this manager back: count with the usual notice."""
+    END = "end"
+    """This manager is taken back about now: what it still holds runs elsewhere."""
+    USE = "use"
+    """Is there a manager that has no time left for anything that waits?"""
     GROWTH = "growth"
     """Has the backlog of this context waited long enough to pay for one more host?"""
     REBALANCE = "rebalance"
     """Do pieces of this context wait behind others while one of its hosts is idle?"""
     RELIEF = "relief"
     """Have pieces of this context waited long behind others, with room for one more host?"""
+
+
+CONTEXT_TIMERS = (TimerKind.GROWTH, TimerKind.REBALANCE, TimerKind.RELIEF)
+"""Those whose subject is a context."""
 
 
 class Timer(NamedTuple):
@@ -29,27 +41,42 @@ class Timer(NamedTuple):
     order: int
     kind: TimerKind
     subject: str
-    """Key of the manager or context."""
+    """Key of the manager or context; "" if it is about all managers."""
 
 
 class Timers:
-    """At most one moment for each (kind, subject); setting it again keeps the earlier one."""
+    """At most one moment for each (kind, subject)."""
 
     def __init__(self) -> None:
         self._heap: list[Timer] = []
-        self._set: set[tuple[TimerKind, str]] = set()
+        self._planned: dict[tuple[TimerKind, str], int] = {}
+        """The ``order`` of what is planned."""
+        self._void: set[int] = set()
+        """The ``order`` of what is in the heap and planned no more."""
         self._num_set = 0
 
     def set(self, kind: TimerKind, subject: str, when: float) -> None:
         """Remember to look at the subject at ``when``, unless that is planned already."""
-        if (kind, subject) in self._set:
-            return
-        self._set.add((kind, subject))
+        if (kind, subject) not in self._planned:
+            self.move(kind, subject, when)
+
+    def move(self, kind: TimerKind, subject: str, when: float) -> None:
+        """Look at the subject at ``when``, whatever was planned before."""
+        self.cancel(kind, subject)
         self._num_set += 1
+        self._planned[kind, subject] = self._num_set
         heapq.heappush(self._heap, Timer(when, self._num_set, kind, subject))
+
+    def cancel(self, kind: TimerKind, subject: str) -> None:
+        """Plan nothing for the subject, if anything was planned."""
+        order = self._planned.pop((kind, subject), None)
+        if order is not None:
+            self._void.add(order)
 
     def next(self) -> float | None:
         """Return the earliest moment; None if there is none."""
+        while self._void and self._heap[0].order in self._void:
+            self._void.remove(heapq.heappop(self._heap).order)
         return self._heap[0].when if self._heap else None
 
     def pop_due(self, now: float) -> list[Timer]:
@@ -57,6 +84,9 @@ class Timers:
         due = []
         while self._heap and self._heap[0].when <= now:
             timer = heapq.heappop(self._heap)
-            self._set.discard((timer.kind, timer.subject))
-            due.append(timer)
+            if timer.order in self._void:
+                self._void.remove(timer.order)
+            else:
+                del self._planned[timer.kind, timer.subject]
+                due.append(timer)
         return due

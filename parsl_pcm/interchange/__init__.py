@@ -8,4 +8,5 @@ Messages come in and become events; the scheduler decides; its actions go out as
 4. ``performer.py`` carries out the scheduler's actions: with payloads, as messages
 5. ``peers.py``     the managers that are connected, and what each has been sent
 6. ``commands.py``  what the executor may ask
+7. ``orphanhood.py`` whether the executor's process is gone, and what is done then
 """

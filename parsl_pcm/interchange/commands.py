@@ -4,10 +4,40 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from parsl_pcm.core.cluster import Cluster
+from parsl_pcm.core.demand import ContextDemand, block_uses, context_demands
+from parsl_pcm.core.policy import Policy
 from parsl_pcm.core.records import ContextRecord, ManagerRecord
+from parsl_pcm.core.scheduler import Scheduler
 from parsl_pcm.core.transitions import HostState, ManagerState
 from parsl_pcm.interchange.peers import Peer, Peers
+from parsl_pcm.wire.codec import ProtocolError
+
+
+def answer(question: str, scheduler: Scheduler, peers: Peers, now: float) -> Any:
+    """Return the answer to a question of the executor.
+
+    Raises
+    ------
+    ProtocolError
+        If there is no such question.
+    """
+    cluster = scheduler.cluster
+    match question:
+        case "MANAGERS":
+            return describe_managers(cluster, peers, now)
+        case "MANAGERS_PACKAGES":
+            return {peer.manager_id: peer.registration.packages for peer in peers.all()}
+        case "CONNECTED_BLOCKS":
+            return peers.blocks_seen
+        case "CONTEXTS":
+            return describe_contexts(cluster)
+        case "DEMAND":
+            return describe_demand(cluster, scheduler.policy, now)
+        case _:
+            raise ProtocolError(f"unknown command: {question!r}")
 
 
 def describe_managers(cluster: Cluster, peers: Peers, now: float) -> list[dict[str, Any]]:
@@ -55,4 +85,25 @@ def _describe_context(context: ContextRecord) -> dict[str, Any]:
         "running": num_running,
         "setup_s": context.setup_s.value,
         "item_s": context.service_s.value,
+    }
+
+
+def describe_demand(cluster: Cluster, policy: Policy, now: float) -> dict[str, Any]:
+    """Return what the contexts could use, and what each block does."""
+    return {
+        "contexts": [_describe_demand(demand) for demand in context_demands(cluster, policy, now)],
+        "blocks": [use._asdict() for use in block_uses(cluster, now)],
+    }
+
+
+def _describe_demand(demand: ContextDemand) -> dict[str, Any]:
+    context = demand.context
+    return {
+        "name": context.name,
+        "context_key": context.context_key,
+        "requirements": msgspec.to_builtins(context.requirements),
+        "num_wanted": demand.num_wanted,
+        "num_hosts": demand.num_hosts,
+        "num_open": demand.num_open,
+        "setup_s": context.setup_s.value,
     }

@@ -9,29 +9,27 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import os
-import select
 import sys
 import traceback
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from parsl_pcm.clock import monotonic_s, wall_s
+from parsl_pcm.clock import monotonic_s
 from parsl_pcm.config import InterchangeConfig
 from parsl_pcm.core import events
 from parsl_pcm.core.events import Event
-from parsl_pcm.eventlog import LogHeader, build_scheduler
+from parsl_pcm.eventlog import build_scheduler
 from parsl_pcm.interchange.admission import reason_to_refuse
-from parsl_pcm.interchange.commands import describe_contexts, describe_managers
-from parsl_pcm.interchange.journal import Journal
+from parsl_pcm.interchange.commands import answer
+from parsl_pcm.interchange.journal import Journal, header_of
 from parsl_pcm.interchange.meaning import event_of
+from parsl_pcm.interchange.orphanhood import Parent, start_cleaning
 from parsl_pcm.interchange.peers import Peer, Peers
 from parsl_pcm.interchange.performer import Performer
-from parsl_pcm.types import BlockId, HostId, LeaseId, ManagerId
+from parsl_pcm.types import HostId, LeaseId, ManagerId
 from parsl_pcm.wire import codec, messages
 from parsl_pcm.wire.codec import Envelope, ProtocolError
 from parsl_pcm.wire.messages import AnyMessage
@@ -53,18 +51,11 @@ class Interchange:
     def __init__(self, config: InterchangeConfig) -> None:
         self._config = config
         self._started_at = monotonic_s()
-        self._parent_pid = os.getppid()
-        header = LogHeader(
-            label=config.label,
-            started_wall_s=wall_s(),
-            max_attempts=config.max_attempts,
-            heartbeat_threshold_s=config.heartbeat_threshold_s,
-            fixed_prefetch=config.prefetch_capacity,
-        )
+        self._parent = Parent()
+        header = header_of(config)
         self._scheduler = build_scheduler(header)
         self._journal = Journal(Path(config.run_dir) / "events.jsonl", header)
         self._peers = Peers()
-        self._blocks_seen: list[BlockId] = []
         self._to_executor: list[Envelope] = []
         self._performer = Performer(self._peers, self._to_executor)
         self._ends_at: float | None = None
@@ -166,24 +157,17 @@ class Interchange:
                 self._lose(manager_id, "its connection closed")
 
     def _notice_orphanhood(self) -> None:
-        """End when the executor's process is gone.
-
-        Its end of our stdin closes with it, unless a fork of it holds that open; then we have
-        another parent.
-        """
-        is_orphan = self._stdin_ended() or os.getppid() != self._parent_pid
-        if self._ends_at is not None or not is_orphan:
+        """End when the executor's process is gone."""
+        if self._ends_at is not None or not self._parent.is_gone():
             return
         logger.warning("the executor's process is gone")
+        if self._parent.closed_stdin():
+            self._poller.unregister(sys.stdin.fileno())
         # libzmq lingers for ever if another executor listens there by now and refuses our keys.
         self._executor_socket.linger = 0
         self._begin_end("the user's process is gone")
-
-    def _stdin_ended(self) -> bool:
-        if self._ends_at is not None or not select.select([sys.stdin], [], [], 0)[0]:
-            return False
-        self._poller.unregister(sys.stdin.fileno())
-        return True
+        self._send()
+        start_cleaning(self._config)
 
     def _let_time_pass(self) -> None:
         now = self._now()
@@ -201,6 +185,7 @@ class Interchange:
         for peer in self._peers.all():
             if peer.manager_id not in self._scheduler.cluster.managers:
                 self._peers.remove(peer.manager_id)  # fell silent: dismissed by the scheduler
+                self._tell_departure(peer, "it fell silent")
             elif now - peer.last_sent_at >= self._config.heartbeat_period_s:
                 self._peers.send(peer.manager_id, Envelope(messages.ManagerAlive()))
 
@@ -226,6 +211,10 @@ class Interchange:
                 self._declare(message)
             case messages.CancelTask():
                 self._handle(events.TaskCancelled(task_id=message.task_id))
+            case messages.BlockNotice():
+                self._on_block_notice(message)
+            case messages.BlockGone():
+                self._on_block_gone(message)
             case messages.Command():
                 self._answer(message)
             case messages.Shutdown():
@@ -254,22 +243,22 @@ class Interchange:
             )
         )
 
+    def _on_block_notice(self, message: messages.BlockNotice) -> None:
+        for peer in self._peers.of_block(message.block_id):
+            if peer.registration.num_restarts == message.num_restarts:
+                self._close(peer, "the site takes its block back", message.remaining_s)
+
+    def _on_block_gone(self, message: messages.BlockGone) -> None:
+        for peer in self._peers.of_block(message.block_id):
+            if peer.registration.num_restarts <= message.num_restarts:
+                self._lose(peer.manager_id, f"its block is gone: {message.reason}")
+
     def _answer(self, command: messages.Command) -> None:
-        cluster = self._scheduler.cluster
-        value: Any = None
-        match command.name:
-            case "MANAGERS":
-                value = describe_managers(cluster, self._peers, self._now())
-            case "MANAGERS_PACKAGES":
-                value = {p.manager_id: p.registration.packages for p in self._peers.all()}
-            case "CONNECTED_BLOCKS":
-                value = self._blocks_seen
-            case "CONTEXTS":
-                value = describe_contexts(cluster)
-            case "HOLD_MANAGER":
-                self._handle(events.ManagerHeld(manager_id=ManagerId(command.argument or "")))
-            case _:
-                raise ProtocolError(f"unknown command: {command.name!r}")
+        if command.name == "HOLD_MANAGER":
+            self._handle(events.ManagerHeld(manager_id=ManagerId(command.argument or "")))
+            value = None
+        else:
+            value = answer(command.name, self._scheduler, self._peers, self._now())
         self._tell_executor(messages.CommandReply(request_id=command.request_id, value=value))
 
     # --- messages of managers -----------------------------------------------------------------
@@ -282,8 +271,9 @@ class Interchange:
         elif manager_id not in self._peers:
             self._refuse(manager_id, "this manager is not registered (any more): it was given up")
         elif isinstance(message, messages.ManagerLeaving):
-            self._peers.depart(manager_id)
-            self._lose(manager_id, message.reason)
+            self._lose(manager_id, message.reason, said_goodbye=True)
+        elif isinstance(message, messages.ManagerClosing):
+            self._close(self._peers[manager_id], message.reason, message.remaining_s)
         elif isinstance(message, messages.PieceFailed):
             self._performer.failure = message.failure
             self._handle_if_own(manager_id, events.PieceFailed(lease_id=message.lease_id))
@@ -310,9 +300,9 @@ class Interchange:
         manager_id, block_id, resources = message.manager_id, message.block_id, message.resources
         host = message.hostname
         logger.info("manager %s of block %s is on %s: %s", manager_id, block_id, host, resources)
+        for peer in self._peers.replaced_by(message, self._config.nodes_per_block):
+            self._lose(peer.manager_id, f"manager {manager_id} of the same block came after it")
         self._peers.add(Peer(message, descriptor))
-        if block_id not in self._blocks_seen:
-            self._blocks_seen.append(block_id)
         self._peers.send(manager_id, Envelope(messages.RegistrationAccepted()))
         num_cpu_slots = round(resources.cores / self._config.cores_per_worker)
         self._tell_executor(
@@ -328,7 +318,8 @@ class Interchange:
                 manager_id=manager_id,
                 block_id=block_id,
                 resources=resources,
-                remaining_s=_earlier(message.remaining_s, self._config.drain_period_s),
+                remaining_s=message.remaining_s,
+                drain_s=self._config.drain_period_s,
             )
         )
 
@@ -348,10 +339,28 @@ class Interchange:
             return
         self._handle(event)
 
-    def _lose(self, manager_id: ManagerId, reason: str) -> None:
+    def _lose(self, manager_id: ManagerId, reason: str, *, said_goodbye: bool = False) -> None:
         logger.info("manager %s is gone: %s", manager_id, reason)
-        self._peers.remove(manager_id)
+        if manager_id in self._peers:
+            self._tell_departure(self._peers[manager_id], reason)
+        if said_goodbye:
+            self._peers.depart(manager_id)
+        else:
+            self._peers.remove(manager_id)
         self._handle(events.ManagerLost(manager_id=manager_id, reason=reason))
+
+    def _close(self, peer: Peer, reason: str, remaining_s: float | None) -> None:
+        """Drain a manager that the site takes back; the executor hears of it once."""
+        if not peer.was_told_closing:
+            peer.was_told_closing = True
+            logger.info("manager %s closes in %s s: %s", peer.manager_id, remaining_s, reason)
+            self._tell_departure(peer, reason)
+        self._handle(events.ManagerClosing(manager_id=peer.manager_id, remaining_s=remaining_s))
+
+    def _tell_departure(self, peer: Peer, reason: str) -> None:
+        if self._ends_at is None:
+            block_id = peer.registration.block_id
+            self._tell_executor(messages.ManagerDeparted(block_id=block_id, reason=reason))
 
     def _handle(self, event: Event) -> None:
         now = self._now()
@@ -382,8 +391,3 @@ class Interchange:
     def _now(self) -> float:
         """Return seconds since the start of this process, as the event log counts them."""
         return monotonic_s() - self._started_at
-
-
-def _earlier(first_s: float | None, second_s: float | None) -> float | None:
-    known = [duration_s for duration_s in (first_s, second_s) if duration_s is not None]
-    return min(known, default=None)

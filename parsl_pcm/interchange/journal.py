@@ -6,12 +6,27 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from parsl_pcm.clock import wall_s
+from parsl_pcm.config import InterchangeConfig
 from parsl_pcm.core.actions import Action
 from parsl_pcm.core.events import Event
 from parsl_pcm.eventlog import EventLog, LogHeader, LogRecord
 from parsl_pcm.metrics import Metrics
 
 logger = logging.getLogger(__name__)
+
+
+def header_of(config: InterchangeConfig) -> LogHeader:
+    """Return the header of the event log of a run that begins now."""
+    return LogHeader(
+        label=config.label,
+        started_wall_s=wall_s(),
+        max_attempts=config.max_attempts,
+        heartbeat_threshold_s=config.heartbeat_threshold_s,
+        fixed_prefetch=config.prefetch_capacity,
+        notice_s=config.notice_s,
+        possible_nodes=config.possible_nodes,
+    )
 
 
 class Journal:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from parsl_pcm.types import Digest, ManagerId
+from parsl_pcm.types import BlockId, Digest, ManagerId
 from parsl_pcm.wire.codec import Envelope
 from parsl_pcm.wire.messages import RegisterManager
 
@@ -19,6 +19,8 @@ class Peer:
     blobs: set[Digest] = field(default_factory=set)
     """What it has been sent, so that nothing is sent to it twice."""
     last_sent_at: float = 0.0
+    was_told_closing: bool = False
+    """Whether the executor knows that the site takes it back."""
 
     @property
     def manager_id(self) -> ManagerId:
@@ -34,6 +36,8 @@ class Peers:
         self._of_descriptor: dict[int, ManagerId] = {}
         self._departing: set[int] = set()
         self._outgoing: dict[ManagerId, list[Envelope]] = {}
+        self.blocks_seen: list[BlockId] = []
+        """Every block that ever had a manager, in the order in which they came."""
 
     def __contains__(self, manager_id: ManagerId) -> bool:
         return manager_id in self._peers
@@ -45,9 +49,27 @@ class Peers:
         """Return the registered managers, the oldest first."""
         return list(self._peers.values())
 
+    def of_block(self, block_id: BlockId) -> list[Peer]:
+        """Return the registered managers of a block, the oldest first."""
+        return [peer for peer in self._peers.values() if peer.registration.block_id == block_id]
+
+    def replaced_by(self, newcomer: RegisterManager, nodes_per_block: int) -> list[Peer]:
+        """Return the managers of its block that cannot be there any more now that this one is.
+
+        The site started the block again, or the block has one node and so one manager.
+        """
+        return [
+            peer
+            for peer in self.of_block(newcomer.block_id)
+            if nodes_per_block == 1 or peer.registration.num_restarts < newcomer.num_restarts
+        ]
+
     def add(self, peer: Peer) -> None:
         """Record a manager that was admitted."""
         self._peers[peer.manager_id] = peer
+        block_id = peer.registration.block_id
+        if block_id not in self.blocks_seen:
+            self.blocks_seen.append(block_id)
         self._of_descriptor[peer.descriptor] = peer.manager_id
 
     def remove(self, manager_id: ManagerId) -> None:

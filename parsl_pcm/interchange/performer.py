@@ -130,7 +130,8 @@ class Performer:
         message = messages.StopHost(host_id=action.host_id)
         self._peers.send(action.manager_id, Envelope(message))
 
-    def _revoke_lease(self, action: actions.RevokeLease) -> None:
+    def _take_lease_back(self, action: actions.RevokeLease | actions.AbandonLease) -> None:
+        # One that was abandoned need not be started either; if it has been, its result is dropped.
         message = messages.RevokePiece(host_id=action.host_id, lease_id=action.lease_id)
         self._peers.send(action.manager_id, Envelope(message))
 
@@ -146,7 +147,8 @@ class Performer:
         actions.ForgetTask: _forget_task,
         actions.StartHost: _start_host,
         actions.StopHost: _stop_host,
-        actions.RevokeLease: _revoke_lease,
+        actions.RevokeLease: _take_lease_back,
+        actions.AbandonLease: _take_lease_back,
         actions.DismissManager: _dismiss_manager,
     }
 

@@ -24,7 +24,7 @@ from parsl_pcm.types import (
     TaskId,
 )
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Raised by one with every change of a message; a manager of another version is refused."""
 
 
@@ -92,6 +92,24 @@ class CancelTask(Message, frozen=True, kw_only=True, tag=True):
     task_id: TaskId
 
 
+class BlockNotice(Message, frozen=True, kw_only=True, tag=True):
+    """The site has said that it takes this block back."""
+
+    block_id: BlockId
+    num_restarts: int
+    """How often the site had started the block again by then; later starts are not meant."""
+    remaining_s: float
+
+
+class BlockGone(Message, frozen=True, kw_only=True, tag=True):
+    """The site took this block away, ended it, or is about to start it again."""
+
+    block_id: BlockId
+    num_restarts: int
+    """Managers that registered after more restarts than this live on."""
+    reason: str
+
+
 class Command(Message, frozen=True, kw_only=True, tag=True):
     """A question or an order of the executor; answered by a CommandReply."""
 
@@ -123,6 +141,13 @@ class ManagerAdmitted(Message, frozen=True, kw_only=True, tag=True):
     hostname: str
     num_slots: int
     """Hosts that run side by side there: one for each device, or for each CPU slot."""
+
+
+class ManagerDeparted(Message, frozen=True, kw_only=True, tag=True):
+    """A manager is gone, or has said that it is about to be killed."""
+
+    block_id: BlockId
+    reason: str
 
 
 class ManagerRefused(Message, frozen=True, kw_only=True, tag=True):
@@ -185,10 +210,20 @@ class RegisterManager(Message, frozen=True, kw_only=True, tag=True):
     packages: dict[str, str]
     remaining_s: float | None = None
     """Seconds until the site ends this block; None: unknown."""
+    num_restarts: int = 0
+    """How often the site has started this block again after taking it back."""
 
 
 class ManagerAlive(Message, frozen=True, kw_only=True, tag=True):
     """Heartbeat, in both directions."""
+
+
+class ManagerClosing(Message, frozen=True, kw_only=True, tag=True):
+    """The site is about to kill this manager: give it nothing new."""
+
+    reason: str
+    remaining_s: float | None = None
+    """None: it has not said when."""
 
 
 class ManagerLeaving(Message, frozen=True, kw_only=True, tag=True):
@@ -302,10 +337,13 @@ AnyMessage = (
     | DeclareContext
     | SubmitTask
     | CancelTask
+    | BlockNotice
+    | BlockGone
     | Command
     | Shutdown
     | InterchangeStarted
     | ManagerAdmitted
+    | ManagerDeparted
     | ManagerRefused
     | RunSummary
     | RangeDelivered
@@ -314,6 +352,7 @@ AnyMessage = (
     | InterchangeFailing
     | RegisterManager
     | ManagerAlive
+    | ManagerClosing
     | ManagerLeaving
     | HostReady
     | SetupFailed

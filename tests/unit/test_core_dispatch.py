@@ -11,6 +11,7 @@ from parsl_pcm.core.policy import DefaultPolicy
 from parsl_pcm.types import ContextKey, HostId, LeaseId, ManagerId, Requirements, TaskId
 from tests.core_words import (
     deliver,
+    evict,
     exited,
     finished,
     forget,
@@ -22,7 +23,6 @@ from tests.core_words import (
     send,
     setup_failed,
     start,
-    stop,
     submit,
 )
 from tests.fakes import GB, FakePool, PairCuttingPolicy, cpu_node, gpu_node
@@ -198,7 +198,7 @@ def test_context_without_work_starts_nothing() -> None:
 def test_idle_host_is_evicted_for_a_context_without_host_and_its_room_kept_for_it() -> None:
     pool = measured_pool(1.0)
     pool.declare("d", Requirements(cores=1.0))
-    assert submit(pool, "d") == [stop(1, "m0")]
+    assert submit(pool, "d") == [evict(1, "m0")]
     assert submit(pool, "c") == []  # it may not take that room
     assert exited(pool, 1) == [start(2, "m0", "d")]
 
@@ -209,7 +209,7 @@ def test_busy_host_is_not_evicted_until_it_is_idle() -> None:
     ready(pool)
     pool.declare("d", Requirements(cores=1.0))
     assert submit(pool, "d") == []
-    assert finished(pool, lease=1) == [deliver(0), forget(0), stop(1, "m0")]
+    assert finished(pool, lease=1) == [deliver(0), forget(0), evict(1, "m0")]
 
 
 def test_context_with_a_host_evicts_only_hosts_idle_for_as_long_as_their_setup() -> None:
@@ -223,7 +223,7 @@ def test_context_with_a_host_evicts_only_hosts_idle_for_as_long_as_their_setup()
     assert pool.scheduler.cluster.contexts[ContextKey("d")].num_waiting == 1
     assert pass_time(pool, 9.9) == []
     assert pool.scheduler.next_deadline() == 10.0
-    assert pass_time(pool, 10.0) == [stop(1, "m0")]
+    assert pass_time(pool, 10.0) == [evict(1, "m0")]
     assert exited(pool, 1) == [start(3, "m0", "d")]
 
 
@@ -234,7 +234,7 @@ def test_unmeasured_context_evicts_for_a_second_host_once_its_pieces_have_waited
     ready(pool, 2)
     submit(pool, "d")
     assert pass_time(pool, 9.9) == []
-    assert pass_time(pool, 10.0) == [stop(1, "m0")]
+    assert pass_time(pool, 10.0) == [evict(1, "m0")]
 
 
 def test_two_hosts_are_evicted_for_one_that_needs_both_their_places() -> None:
@@ -246,7 +246,7 @@ def test_two_hosts_are_evicted_for_one_that_needs_both_their_places() -> None:
     finished(pool, lease=1)
     finished(pool, lease=2)
     pool.declare("d", Requirements(cores=2.0))
-    assert submit(pool, "d") == [stop(1, "m0"), stop(2, "m0")]
+    assert submit(pool, "d") == [evict(1, "m0"), evict(2, "m0")]
     assert exited(pool, 2) == []
     assert exited(pool, 1) == [start(3, "m0", "d")]
 
@@ -262,7 +262,7 @@ def test_only_hosts_that_make_room_are_evicted() -> None:
     finished(pool, lease=1)
     finished(pool, lease=2)
     pool.declare("large", Requirements(cores=1.0, gpus=1, gpu_memory_bytes=40 * GB))
-    assert submit(pool, "large") == [stop(2, "m0")]
+    assert submit(pool, "large") == [evict(2, "m0")]
 
 
 def test_promise_that_is_lost_with_its_node_is_made_up_for() -> None:
@@ -283,8 +283,8 @@ def test_promised_node_that_is_lost_is_replaced_by_another_eviction() -> None:
     finished(pool, lease=1)
     finished(pool, lease=2)
     pool.declare("d", Requirements(cores=1.0))
-    assert submit(pool, "d") == [stop(1, "m0")]
-    assert lose(pool, "m0") == [stop(2, "m1")]
+    assert submit(pool, "d") == [evict(1, "m0")]
+    assert lose(pool, "m0") == [evict(2, "m1")]
 
 
 # --- devices --------------------------------------------------------------------------------------

@@ -131,3 +131,18 @@ def test_nodes_that_differ_by_a_few_kb_are_of_one_kind_and_lose_nothing() -> Non
         capacity.add(new_manager(f"m{number}", 16_000_000_000 - 1024 * number))
     assert len(capacity.kinds()) == 1
     assert capacity.could_ever_fit(Requirements(cores=1.0, host_memory_bytes=16_000_000_000))
+
+
+def test_timer_that_is_moved_or_cancelled_is_not_due_at_its_old_time() -> None:
+    timers = Timers()
+    timers.set(TimerKind.END, "a", 1.0)
+    timers.move(TimerKind.END, "a", 2.0)
+    timers.set(TimerKind.END, "b", 1.5)
+    timers.cancel(TimerKind.END, "b")
+    timers.cancel(TimerKind.END, "never set")
+    assert timers.next() == 2.0
+    assert timers.pop_due(1.9) == []
+    timers.move(TimerKind.END, "a", 1.0)
+    assert [t.subject for t in timers.pop_due(1.9)] == ["a"]
+    assert timers.next() is None
+    assert timers.pop_due(9.0) == []

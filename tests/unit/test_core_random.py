@@ -11,7 +11,15 @@ from parsl_pcm.core import events
 from parsl_pcm.core.policy import DefaultPolicy
 from parsl_pcm.core.scheduler import Scheduler
 from parsl_pcm.types import ContextKey, NodeResources, Requirements
-from tests.fakes import GB, FakeManager, FakePool, PairCuttingPolicy, cpu_node, gpu_node
+from tests.fakes import (
+    GB,
+    NOTICE_S,
+    FakeManager,
+    FakePool,
+    PairCuttingPolicy,
+    cpu_node,
+    gpu_node,
+)
 
 NODES = [
     cpu_node(2.0),
@@ -53,6 +61,7 @@ class RandomRun:
             self.cancel: 2,
             self.register: 3,
             self.lose: 1,
+            self.take_back: 2,
             self.hold: 1,
             self.fall_silent: 1,
             self.go_on_in_time: 6,
@@ -91,12 +100,18 @@ class RandomRun:
 
     def register(self) -> None:
         if len(self.pool.managers) < 6:
-            remaining_s = self.random.choice([None, None, 5.0, 100.0])
-            self.pool.register(self.random.choice(NODES), remaining_s)
+            walltime_s = self.random.choice([None, None, 5.0, 30.0, 100.0, 1000.0])
+            drain_s = self.random.choice([None, None, None, 20.0])
+            self.pool.register(self.random.choice(NODES), walltime_s, drain_s)
 
     def lose(self) -> None:
         if self.pool.managers:
             self.pool.lose(self.any_manager())
+
+    def take_back(self) -> None:
+        if self.pool.managers:
+            remaining_s = self.random.choice([None, 0.0, 0.5, 20.0])
+            self.pool.take_back(self.any_manager(), remaining_s)
 
     def hold(self) -> None:
         if self.pool.managers:
@@ -156,7 +171,10 @@ def test_same_events_give_same_actions(seed: int) -> None:
     run = RandomRun(seed)
     run.run(200)
     again = Scheduler(
-        policy=run.pool.policy, max_attempts=run.pool.max_attempts, heartbeat_threshold_s=60.0
+        policy=run.pool.policy,
+        max_attempts=run.pool.max_attempts,
+        heartbeat_threshold_s=60.0,
+        notice_s=NOTICE_S,
     )
     for now, event, decided in run.pool.history:
         assert again.handle(event, now) == decided

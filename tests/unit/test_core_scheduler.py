@@ -14,7 +14,14 @@ from parsl_pcm.core.transitions import (
     InvalidTransitionError,
     step,
 )
-from parsl_pcm.types import ContextKey, LeaseId, ManagerId, Requirements, TaskId
+from parsl_pcm.types import (
+    ContextKey,
+    LeaseId,
+    ManagerId,
+    NodeResources,
+    Requirements,
+    TaskId,
+)
 from tests.core_words import (
     ONE_CORE,
     deliver,
@@ -402,7 +409,7 @@ def test_idle_host_of_a_held_node_is_ended() -> None:
 
 def test_draining_node_is_dismissed_when_its_last_piece_is_done() -> None:
     pool = new_pool()
-    pool.register(cpu_node(), remaining_s=50.0)
+    pool.register(cpu_node(), drain_s=50.0)
     submit(pool)
     ready(pool)
     assert pass_time(pool, 49.9) == []
@@ -416,7 +423,7 @@ def test_draining_node_is_dismissed_when_its_last_piece_is_done() -> None:
 
 def test_empty_draining_node_is_dismissed_at_once() -> None:
     pool = new_pool()
-    pool.register(cpu_node(), remaining_s=50.0)
+    pool.register(cpu_node(), drain_s=50.0)
     assert pass_time(pool, 50.0) == [dismiss("m0", "drained")]
 
 
@@ -425,10 +432,12 @@ def test_silent_node_is_lost_after_the_threshold() -> None:
     submit(pool)
     pool.now = 59.0
     pool.feed(events.ManagerHeard(manager_id=ManagerId("m1")))
-    assert pass_time(pool, 60.0) == [dismiss("m0", "not heard for 60 s"), start(2, "m1")]
+    assert pass_time(pool, 60.0) == [
+        dismiss("m0", "not heard for 60 s", is_lost=True), start(2, "m1"),
+    ]  # fmt: skip
     assert pool.scheduler.next_deadline() == 65.0  # growth; then m1's heartbeat at 119
     assert pass_time(pool, 118.9) == []
-    assert pass_time(pool, 119.0) == [dismiss("m1", "not heard for 60 s")]
+    assert pass_time(pool, 119.0) == [dismiss("m1", "not heard for 60 s", is_lost=True)]
 
 
 def test_no_deadline_is_in_the_past_after_it_was_handled() -> None:
@@ -486,3 +495,49 @@ def test_context_that_fitted_a_node_that_is_gone_waits_for_another() -> None:
     assert submit(pool, "gpu") == []
     pool.register(gpu_node(16))
     assert start(2, "m2", "gpu", ("GPU-0",)) in pool.history[-1][2]
+
+
+# --- nodes that may come --------------------------------------------------------------------------
+
+
+def pool_of_possible(*nodes: NodeResources) -> FakePool:
+    pool = FakePool(Random(0), possible_nodes=nodes)
+    pool.declare("gpu", Requirements(cores=1.0, gpus=1, gpu_memory_bytes=20 * GB))
+    return pool
+
+
+def test_what_fits_no_node_that_may_come_fails_at_once_and_says_what_is_offered() -> None:
+    unknown = NodeResources(cores=2.0**20, memory_bytes=2**60)
+    pool = pool_of_possible(gpu_node(16), gpu_node(16), gpu_node(8, 8, capability=99.0), unknown)
+    (failure,) = failures(submit(pool, "gpu"))
+    assert failure.reason is FailureReason.DOES_NOT_FIT
+    assert failure.message == (
+        "context 'gpu' needs 1 GPU(s) with 20.0 GB each, 1 core(s), but no node that the provider "
+        "may bring has that: it offers 1 GPU(s) 'gpu' of 16.0 GB and compute capability 8, 64.0 GB "
+        "of main memory, 8 core(s); 2 GPU(s) 'gpu' of 8.0 GB, 64.0 GB of main memory, 8 core(s); "
+        "no GPU. Ask the site for nodes that have it (the provider of the executor), or lower the "
+        "requirements in @context or .options()."
+    )
+
+
+def test_long_list_of_offers_is_cut() -> None:
+    pool = pool_of_possible(*(gpu_node(size) for size in range(1, 10)))
+    (failure,) = failures(submit(pool, "gpu"))
+    assert "'gpu' of 6.0 GB" in failure.message
+    assert "'gpu' of 7.0 GB" not in failure.message
+    assert "; and 3 more. Ask" in failure.message
+
+
+def test_what_fits_a_node_that_may_come_waits_for_it() -> None:
+    pool = pool_of_possible(gpu_node(16), gpu_node(24))
+    assert submit(pool, "gpu") == []
+    pool.register(gpu_node(16))
+    assert pool.history[-1][2] == []
+    pool.register(gpu_node(24))
+    assert pool.history[-1][2] == [start(1, "m1", "gpu", ("GPU-0",))]
+
+
+def test_what_fits_a_node_that_nobody_expected_runs_there() -> None:
+    pool = pool_of_possible(gpu_node(16))
+    pool.register(gpu_node(80))
+    assert submit(pool, "gpu") == [start(1, "m0", "gpu", ("GPU-0",))]

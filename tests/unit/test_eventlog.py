@@ -28,6 +28,8 @@ HEADER = LogHeader(
     max_attempts=3,
     heartbeat_threshold_s=60.0,
     fixed_prefetch=None,
+    notice_s=10.0,
+    possible_nodes=(),
 )
 
 
@@ -37,7 +39,7 @@ def run_with_faults() -> list[tuple[float, events.Event, list[actions.Action]]]:
     context = pool.declare("c", Requirements(cores=1.0))
     broken = pool.declare("broken", Requirements(cores=1.0, gpus=1))
     pool.broken.add(broken)
-    first = pool.register(cpu_node(2.0), remaining_s=1e6)
+    first = pool.register(cpu_node(2.0), remaining_s=1e6, drain_s=1e6)
     pool.register(gpu_node(16))
     for index in range(20):
         pool.submit(broken if index == 3 else context, num_items=1 + index % 3)
@@ -45,6 +47,9 @@ def run_with_faults() -> list[tuple[float, events.Event, list[actions.Action]]]:
         pool.settle()
     for _ in range(5):
         pool.submit(context)
+    pool.take_back(first, None)
+    pool.settle()
+    pool.take_back(pool.register(cpu_node(), remaining_s=77.7), 1 / 3)
     pool.lose(first)
     pool.finish()
     return pool.history
@@ -100,6 +105,23 @@ def test_replay_uses_the_settings_of_the_run(tmp_path: Path) -> None:
     assert manager.manager_id == ManagerId("m0")
 
 
+def test_header_holds_what_the_site_may_bring_and_the_notice_it_gives(tmp_path: Path) -> None:
+    header = msgspec.structs.replace(HEADER, notice_s=3.0, possible_nodes=(gpu_node(16),))
+    with EventLog(tmp_path / "events.jsonl", header):
+        pass
+    assert read_log(tmp_path / "events.jsonl").header == header
+    pool = FakePool(Random(0))
+    pool.scheduler = build_scheduler(header)
+    context = pool.declare("c", Requirements(cores=1.0, gpus=2))
+    task = pool.submit(context)
+    assert pool.ended == {task: "does_not_fit"}
+    manager = pool.register(gpu_node(16))
+    pool.submit(pool.declare("d", Requirements(cores=1.0, gpus=1)))
+    pool.feed(events.HostReady(host_id=HostId(1), setup_s=1.0))
+    pool.take_back(manager, None)
+    assert pool.scheduler.cluster.managers[manager.manager_id].ends_at == 3.0
+
+
 def test_line_that_a_crash_cut_short_is_left_out(tmp_path: Path) -> None:
     path = written_log(tmp_path / "events.jsonl")
     num_records = len(list(read_log(path).records))
@@ -149,6 +171,6 @@ def test_damaged_line_is_named(tmp_path: Path) -> None:
 
 def test_no_event_or_action_carries_what_may_be_secret() -> None:
     kinds = [*get_args(events.Event), *get_args(actions.Action)]
-    assert len(kinds) == 23
+    assert len(kinds) == 25
     fields = {name for kind in kinds for name in kind.__struct_fields__}
     assert not fields & {"env", "recipes", "function", "arguments", "result", "payload"}

@@ -9,7 +9,17 @@ from parsl_pcm.core import events
 from parsl_pcm.eventlog import EventLog, LogHeader, LogRecord
 from parsl_pcm.metrics import ContextLoads, Metrics
 from parsl_pcm.types import ContextKey, LeaseId, Requirements, TaskId
-from tests.core_words import exited, hold, lose, new_pool, pass_time, ready, setup_failed, submit
+from tests.core_words import (
+    exited,
+    hold,
+    lose,
+    new_pool,
+    pass_time,
+    ready,
+    setup_failed,
+    submit,
+    take_back,
+)
 from tests.fakes import FakePool, cpu_node
 from tests.unit.test_core_random import RandomRun
 
@@ -112,7 +122,7 @@ def test_failed_setups_are_no_deaths() -> None:
 
 def test_nodes_that_drained_or_were_held_are_not_lost_ones() -> None:
     pool = new_pool(cpu_node())
-    pool.register(cpu_node(), remaining_s=10.0)
+    pool.register(cpu_node(), drain_s=10.0)
     pool.register(cpu_node())
     hold(pool, "m0")
     lose(pool, "m0")
@@ -120,6 +130,40 @@ def test_nodes_that_drained_or_were_held_are_not_lost_ones() -> None:
     pass_time(pool, 60.0)  # m2 was never heard
     metrics = metrics_of(pool)
     assert (metrics.num_managers, metrics.num_managers_lost) == (3, 1)
+
+
+def test_nodes_that_the_site_took_back_with_notice_are_counted_apart() -> None:
+    pool = new_pool(cpu_node(), cpu_node())
+    for _ in range(2):
+        submit(pool)
+    ready(pool, 1)
+    ready(pool, 2)
+    take_back(pool, "m0", None)
+    take_back(pool, "m0", 5.0)  # its piece is abandoned: nobody knows how long it takes
+    finished(pool, 1)
+    finished(pool, 2)
+    finished(pool, 3)  # that piece, on m1
+    submit(pool)
+    take_back(pool, "m1", None)
+    exited(pool, 2)
+    metrics = metrics_of(pool)
+    assert (metrics.num_managers_preempted, metrics.num_managers_lost) == (2, 0)
+    assert (metrics.num_hosts_died, metrics.num_evictions) == (0, 0)
+    assert metrics.num_duplicates_dropped == 1
+    assert (metrics.num_leases_lost, metrics.num_pieces_repeated) == (2, 1)
+    assert metrics.num_items_delivered == 2
+
+
+def test_nodes_that_we_gave_back_or_whose_time_was_over_were_not_preempted() -> None:
+    pool = new_pool(cpu_node())
+    hold(pool, "m0")
+    take_back(pool, "m0", 5.0)
+    pool.register(cpu_node(), remaining_s=20.0)
+    pool.register(cpu_node(), remaining_s=20.0)
+    pass_time(pool, 16.0)
+    metrics = metrics_of(pool)
+    assert (metrics.num_managers, metrics.num_managers_preempted) == (3, 0)
+    assert metrics.num_managers_lost == 0
 
 
 def test_evictions_are_hosts_that_made_room_for_others() -> None:
@@ -169,6 +213,8 @@ def test_log_gives_the_same_numbers(tmp_path: Path) -> None:
         max_attempts=3,
         heartbeat_threshold_s=60.0,
         fixed_prefetch=None,
+        notice_s=10.0,
+        possible_nodes=(),
     )
     with EventLog(tmp_path / "events.jsonl", header) as log:
         for now, event, decided in pool.history:

@@ -24,6 +24,7 @@ def test_summary_of_a_large_run() -> None:
         num_evictions=2,
         num_managers=20,
         num_managers_lost=3,
+        num_managers_preempted=5,
         num_hosts_died=1,
         num_leases_lost=14,
         num_pieces_repeated=13,
@@ -34,8 +35,8 @@ def test_summary_of_a_large_run() -> None:
         "Speed: 40,000 items in 12 min 3 s, 55.3 items/s",
         "Contexts: smollm2 loaded 20 times (mean 31.2 s, longest 45.2 s); judge loaded once "
         "(12.0 s); 1 set-up failed; 2 evictions to make room",
-        "Losses: 3 of 20 nodes, 1 host, 14 pieces put back (13 finished elsewhere), "
-        "1 late result dropped",
+        "Losses: 3 of 20 nodes, 5 nodes preempted with notice, 1 host, "
+        "14 pieces put back (13 finished elsewhere), 1 late result dropped",
         "Event log: runinfo/000/pcm/events.jsonl",
     ]
 
