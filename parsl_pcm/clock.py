@@ -11,5 +11,5 @@ def monotonic_s() -> float:
 
 
 def wall_s() -> float:
-    """Return seconds since the epoch: for a person to read in a log, never for arithmetic."""
+    """Return seconds since the epoch: for people, and to compare with what a site tells in them."""
     return time.time()

@@ -22,7 +22,9 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # the log shows what a long set-up is at
     faulthandler.enable()  # a segmentation fault leaves its Python traceback in the log
-    signal.signal(signal.SIGTERM, _leave_it_to_the_manager)
+    for signum in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(signum, _leave_it_to_the_manager)
+        signal.siginterrupt(signum, False)  # what runs in C must not see its calls interrupted
     connection = Connection(socket.socket(fileno=int(sys.argv[1])))
     Host(connection, started_s=started_s).serve()
     _exit_quickly()
@@ -44,10 +46,10 @@ _host_pid = os.getpid()
 
 
 def _leave_it_to_the_manager(signum: int, _frame: FrameType | None) -> None:
-    """Ignore the SIGTERM that a site sends to every process of a job.
+    """Ignore the signal by which a site tells every process of a job that it will end.
 
-    The manager gets it too, hands our pieces back, and ends us: died of SIGTERM we would look
-    like a host that its piece killed. Forked children have inherited this handler and end.
+    The manager gets it too, and sees to it that what runs here is finished, or done elsewhere.
+    Forked children have inherited this handler and end.
     """
     if os.getpid() != _host_pid:
         signal.signal(signum, signal.SIG_DFL)

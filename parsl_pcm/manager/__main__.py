@@ -6,17 +6,22 @@ import argparse
 import ctypes
 import logging
 import os
+import signal
 import socket
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 import msgspec
 
+from parsl_pcm.clock import monotonic_s, wall_s
 from parsl_pcm.config import ManagerConfig
 from parsl_pcm.manager.agent import Manager
 from parsl_pcm.manager.claims import ClaimError, Claims, default_claim_dir
-from parsl_pcm.manager.devices import DeviceError
+from parsl_pcm.manager.closing import NOTICES
+from parsl_pcm.manager.devices import DeviceError, is_assigned
 from parsl_pcm.manager.environment import HostSurroundings
 from parsl_pcm.manager.link import LinkError
 from parsl_pcm.manager.node import (
@@ -27,6 +32,7 @@ from parsl_pcm.manager.node import (
     parsl_version,
     usable_cores,
 )
+from parsl_pcm.manager.site import num_restarts, remaining_s
 from parsl_pcm.manager.starting import HostStarter
 from parsl_pcm.types import BlockId, Device, ManagerId, NodeResources
 from parsl_pcm.version import VERSION
@@ -39,25 +45,34 @@ _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 
 def main() -> None:
     """Run one manager; the process ends with its exit code."""
+    started_s = monotonic_s()
+    for signum in NOTICES:
+        signal.signal(signum, _end_before_work)
     parser = argparse.ArgumentParser(prog="parsl-pcm-manager", description=__doc__)
     parser.add_argument("--config", required=True, type=Path, help="written by the executor")
     parser.add_argument("--block-id", required=True, help="the block that this node belongs to")
     arguments = parser.parse_args()
     config = msgspec.json.decode(arguments.config.read_bytes(), type=ManagerConfig)
     try:
-        sys.exit(_serve(config, BlockId(arguments.block_id)))
+        sys.exit(_serve(config, BlockId(arguments.block_id), started_s=started_s))
     except (ClaimError, DeviceError, LinkError) as error:
         logger.error("%s", error)
         sys.exit(f"parsl-pcm-manager: {error}")
 
 
-def _serve(config: ManagerConfig, block_id: BlockId) -> int:
+def _end_before_work(_signum: int, _frame: FrameType | None) -> None:
+    """Leave before we have registered; that the site takes its node back is no failure of ours."""
+    sys.exit(0)
+
+
+def _serve(config: ManagerConfig, block_id: BlockId, *, started_s: float) -> int:
     manager_id = ManagerId(os.urandom(6).hex())
     log_dir = _open_log(config, block_id, manager_id)
     _adopt_orphans()
-    claims = Claims(default_claim_dir())
-    found = node_devices(os.environ, config.available_accelerators)
-    devices = _claim_devices(found, claims)
+    claims = Claims(default_claim_dir(), os.environ.get("SLURMD_NODENAME", ""))
+    wanted = config.available_accelerators
+    found = node_devices(os.environ, wanted)
+    devices = _claim_devices(found, claims, wanted)
     surroundings = HostSurroundings(
         manager_id=manager_id,
         block_id=block_id,
@@ -75,10 +90,14 @@ def _serve(config: ManagerConfig, block_id: BlockId) -> int:
         devices=devices,
     )
     logger.info("this node offers %s", resources)
-    return Manager(config, _registration(surroundings, resources), starter).run()
+    registration = _registration(surroundings, resources, started_s=started_s)
+    return Manager(config, registration, starter).run()
 
 
-def _registration(surroundings: HostSurroundings, resources: NodeResources) -> RegisterManager:
+def _registration(
+    surroundings: HostSurroundings, resources: NodeResources, *, started_s: float
+) -> RegisterManager:
+    since_start_s = monotonic_s() - started_s
     return RegisterManager(
         protocol_version=PROTOCOL_VERSION,
         manager_id=surroundings.manager_id,
@@ -90,6 +109,8 @@ def _registration(surroundings: HostSurroundings, resources: NodeResources) -> R
         pcm_version=VERSION,
         resources=resources,
         packages=installed_packages(),
+        remaining_s=remaining_s(os.environ, now_wall_s=wall_s(), since_start_s=since_start_s),
+        num_restarts=num_restarts(os.environ),
     )
 
 
@@ -111,11 +132,17 @@ def _open_log(config: ManagerConfig, block_id: BlockId, manager_id: ManagerId) -
     return log_dir
 
 
-def _claim_devices(found: list[Device], claims: Claims) -> list[Device]:
-    devices = claims.claim_devices(found)
-    for device in found:
-        if device not in devices:
-            logger.warning("%s is left to another manager on this node", device.device_id)
+def _claim_devices(
+    found: list[Device], claims: Claims, wanted: Sequence[str] | int | None
+) -> list[Device]:
+    num_wanted = min(len(found), wanted) if isinstance(wanted, int) else len(found)
+    is_ours = is_assigned(os.environ) and (wanted is None or isinstance(wanted, int))
+    # Only what the scheduler gave to us alone is worth waiting for.
+    claim = claims.claim_assigned_devices if is_ours else claims.claim_devices
+    devices = claim(found, num_wanted)
+    if len(devices) < num_wanted:
+        others = [device.device_id for device in found if device not in devices]
+        logger.warning("other managers on this node use %s", ", ".join(others))
     return devices
 
 

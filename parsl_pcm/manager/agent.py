@@ -13,6 +13,7 @@ import zmq
 
 from parsl_pcm.clock import monotonic_s
 from parsl_pcm.config import ManagerConfig
+from parsl_pcm.manager.closing import NOTICES, PATIENCE_S, Answer, Closing
 from parsl_pcm.manager.hosts import HostProcess, HostState
 from parsl_pcm.manager.link import InterchangeLink
 from parsl_pcm.manager.starting import HostStarter
@@ -25,7 +26,10 @@ from parsl_pcm.wire.messages import (
     HostExited,
     HostReady,
     ManagerAlive,
+    ManagerClosing,
     ManagerLeaving,
+    PieceFailed,
+    PieceRevoked,
     RegisterManager,
     RegistrationAccepted,
     RegistrationRefused,
@@ -58,7 +62,7 @@ class Manager:
         self._registration = registration
         self._starter = starter
         self._link = InterchangeLink(config, registration.manager_id)
-        self._wakeup = Wakeup(signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
+        self._wakeup = Wakeup(signal.SIGCHLD, signal.SIGINT, *NOTICES)
         self._poller = zmq.Poller()
         for source in (self._link.socket, self._link.monitor, self._wakeup.fileno()):
             self._poller.register(source, zmq.POLLIN)
@@ -71,6 +75,7 @@ class Manager:
         self._give_up_registering_s: float | None = self._now + config.address_probe_timeout_s
         self._next_heartbeat_s = self._now + config.heartbeat_period_s
         self._has_child_ended = False
+        self._closing = Closing()
         self._leaving_reason: str | None = None
         self._has_said_goodbye = False
         self._shutdown_reason: str | None = None
@@ -88,12 +93,13 @@ class Manager:
         try:
             while self._exit_code is None:
                 self._wait()
-                self._take_signals()
+                if self._wakeup.fileno() in self._ready:
+                    self._take_signals()
                 self._obey_interchange()
                 self._hear_hosts()
                 self._notice_ended_hosts()
                 self._meet_host_deadlines()
-                self._shut_down_when_idle()
+                self._leave_when_done()
                 self._leave_if_asked()
                 self._send_to_hosts()
                 self._keep_in_touch()
@@ -120,12 +126,27 @@ class Manager:
         return min(deadlines)
 
     def _take_signals(self) -> None:
-        if self._wakeup.fileno() not in self._ready:
-            return
         signals = self._wakeup.take()
         self._has_child_ended |= signal.SIGCHLD in signals
-        for signum in signals - {signal.SIGCHLD}:
-            self._leaving_reason = f"received {signal.Signals(signum).name}"
+        for signum in sorted(signals - {signal.SIGCHLD}):
+            self._take_notice(signal.Signals(signum))
+
+    def _take_notice(self, signum: signal.Signals) -> None:
+        reason = f"received {signum.name}"
+        is_serving = self._give_up_registering_s is None and self._shutdown_reason is None
+        has_work = is_serving and not self._is_idle
+        match self._closing.answer(signum, now=self._now, has_work=has_work):
+            case Answer.CLOSE:
+                logger.info("%s: taking nothing new", reason)
+                self._to_interchange.append(Envelope(ManagerClosing(reason=reason)))
+            case Answer.LEAVE:
+                self._leaving_reason = reason
+            case Answer.GO_ON:
+                pass
+
+    @property
+    def _is_idle(self) -> bool:
+        return all(host.is_idle for host in self._hosts.values())
 
     # --- the interchange ----------------------------------------------------------------------
 
@@ -178,6 +199,9 @@ class Manager:
         unheard_s = self._give_up_registering_s
         if unheard_s is None:
             unheard_s = self._link.last_heard_s + self._config.heartbeat_threshold_s
+        if self._closing.since_s is not None:
+            heard_s = max(self._link.last_heard_s, self._closing.since_s)
+            unheard_s = min(unheard_s, heard_s + PATIENCE_S)
         if self._link.broken_since_s is None:
             return unheard_s
         return min(unheard_s, self._link.broken_since_s + _RECONNECT_GRACE_S)
@@ -196,7 +220,7 @@ class Manager:
     # --- hosts --------------------------------------------------------------------------------
 
     def _start_host(self, start: StartHost) -> None:
-        if self._shutdown_reason is not None:
+        if self._shutdown_reason is not None or self._closing.since_s is not None:
             return
         try:
             host = self._starter.start(start, self._now)
@@ -224,6 +248,9 @@ class Manager:
 
     def _run_piece(self, run: RunPiece, envelope: Envelope) -> None:
         logger.debug("lease %s: piece for host %s", run.lease_id, run.host_id)
+        if self._closing.since_s is not None:  # it was under way when we gave notice
+            self._to_interchange.append(Envelope(PieceRevoked(lease_id=run.lease_id)))
+            return
         if host := self._hosts.get(run.host_id):
             host.stop_of_lease[run.lease_id] = run.stop
         self._forward(run.host_id, envelope, run.function)
@@ -265,7 +292,9 @@ class Manager:
     def _pass_on_reports(self, host: HostProcess) -> None:
         for envelope in host.receive(self._now):
             self._log_report(host, envelope)
-            self._to_interchange.append(envelope)
+            if isinstance(envelope.message, PieceFailed):
+                self._take_signals()  # the cause may have come to us in this turn
+            self._to_interchange.append(self._closing.excuse(envelope))
 
     def _notice_ended_hosts(self) -> None:
         for host in list(self._hosts.values()):
@@ -284,6 +313,7 @@ class Manager:
         self._starter.release_cores(host.start.host_id)
         del self._hosts[host.start.host_id]
         self._log_report(host, last_message)
+        self._to_interchange += self._closing.excuse_death(host.stop_of_lease)
         self._to_interchange.append(last_message)
 
     def _meet_host_deadlines(self) -> None:
@@ -307,12 +337,18 @@ class Manager:
     def _begin_shutdown(self, reason: str) -> None:
         logger.info("shutting down: %s", reason)
         self._shutdown_reason = reason
+        if self._closing.since_s is not None:  # nobody waits for what still runs
+            self._leaving_reason = reason
         for host in self._hosts.values():
             host.stop(self._now, grace_s=_SHUTDOWN_GRACE_S)
 
-    def _shut_down_when_idle(self) -> None:
-        if self._shutdown_reason is not None and not self._hosts:
-            self._leaving_reason = self._shutdown_reason
+    def _leave_when_done(self) -> None:
+        """Leave when there is nothing more to wait for, after an order or a notice to end."""
+        if self._shutdown_reason is not None:
+            if not self._hosts:
+                self._leaving_reason = self._shutdown_reason
+        elif self._closing.since_s is not None and self._is_idle and self._leaving_reason is None:
+            self._leaving_reason = "nothing is left to finish before the site ends this manager"
 
     def _leave_if_asked(self) -> None:
         """Say goodbye and go, but for the time that idle hosts need to clean up."""

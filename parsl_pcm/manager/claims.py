@@ -11,14 +11,19 @@ import fcntl
 import os
 import stat
 import tempfile
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from parsl_pcm.types import Device
 
+PATIENCE_S = 5.0
+"""For what we are entitled to: a killed process, and those it started, take seconds to be gone."""
+_PAUSE_S = 0.1
+
 
 class ClaimError(RuntimeError):
-    """The directory of the locks cannot be trusted or not be written."""
+    """The directory of the locks cannot be used, or what the site gave us is used by another."""
 
 
 def default_claim_dir() -> Path:
@@ -27,16 +32,60 @@ def default_claim_dir() -> Path:
 
 
 class Claims:
-    """Everything claimed by one process, held until it is released or the process ends."""
+    """Everything claimed by one process, held until it is released or the process ends.
 
-    def __init__(self, directory: Path) -> None:
+    Parameters
+    ----------
+    directory
+        Shared by the managers of this user on this machine.
+    node_name
+        The scheduler's name of this node: indices of devices are unique there only, for there are
+        schedulers that run several nodes on one machine.
+    """
+
+    def __init__(self, directory: Path, node_name: str = "") -> None:
         _make_private(directory)
         self._directory = directory
+        self._node_name = node_name
         self._files: dict[str, int] = {}
 
-    def claim_devices(self, devices: Iterable[Device]) -> list[Device]:
-        """Claim what is free among `devices` and return it."""
-        return [device for device in devices if self._claim(f"device-{device.device_id}")]
+    def claim_devices(
+        self, devices: Sequence[Device], num_devices: int | None = None
+    ) -> list[Device]:
+        """Claim the first free ones among `devices`, `num_devices` at most, and return them."""
+        claimed: list[Device] = []
+        for device in devices:
+            if len(claimed) != num_devices and self._claim(self._lock_of(device)):
+                claimed.append(device)
+        return claimed
+
+    def claim_assigned_devices(
+        self,
+        devices: Sequence[Device],
+        num_devices: int | None = None,
+        *,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> list[Device]:
+        """Claim devices that the scheduler gave to this job alone.
+
+        Who still holds one then is about to end, most likely: the manager of a job that was just
+        killed. So it is waited for, :data:`PATIENCE_S` at most.
+
+        Raises
+        ------
+        ClaimError
+            If devices are wanted and there is none to be had.
+        """
+        num_wanted = len(devices) if num_devices is None else num_devices
+        claimed = self.claim_devices(devices, num_wanted)
+        for _ in range(round(PATIENCE_S / _PAUSE_S)):
+            if len(claimed) == num_wanted:
+                break
+            pause(_PAUSE_S)
+            claimed += self.claim_devices(devices, num_wanted - len(claimed))
+        if num_wanted and not claimed:
+            raise ClaimError(self._explain_conflict(devices))
+        return claimed
 
     def claim_cores(self, cores: Sequence[int], num_cores: int) -> tuple[int, ...]:
         """Claim the first free `num_cores` of `cores`; none at all if fewer are free."""
@@ -54,16 +103,39 @@ class Claims:
         for core in cores:
             os.close(self._files.pop(f"core-{core}"))
 
+    def _lock_of(self, device: Device) -> str:
+        node = f"{self._node_name}-" if device.device_id.isdecimal() and self._node_name else ""
+        return f"device-{node}{device.device_id}"
+
+    def _explain_conflict(self, devices: Sequence[Device]) -> str:
+        owners = {device.device_id: self._owner(self._lock_of(device)) for device in devices}
+        listing = ", ".join(f"{name} by process {owner}" for name, owner in owners.items())
+        return (
+            "the scheduler gave this job devices that other managers of yours on this node use: "
+            f"{listing}; end these if their jobs are over, or submit to nodes that are not shared"
+        )
+
+    def _owner(self, name: str) -> str:
+        """Return the process that holds a lock, as it wrote it there."""
+        try:
+            return self._path(name).read_text() or "?"
+        except OSError:
+            return "?"
+
+    def _path(self, name: str) -> Path:
+        return self._directory / name.replace("/", "_")
+
     def _claim(self, name: str) -> bool:
         if name in self._files:
             return False
-        path = self._directory / name.replace("/", "_")
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        file = os.open(self._path(name), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(file)
             return False
+        os.truncate(file, 0)
+        os.write(file, str(os.getpid()).encode())
         self._files[name] = file
         return True
 

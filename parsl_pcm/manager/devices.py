@@ -6,11 +6,25 @@ Pure: finding out what the node has is :mod:`~parsl_pcm.manager.nvml` and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 
 from msgspec import Struct
 
+from parsl_pcm.manager.site import GpuFacts
 from parsl_pcm.types import Device, DeviceId
+
+_ASSIGNMENTS = (
+    "SLURM_JOB_GPUS",
+    "SLURM_STEP_GPUS",
+    "SLURM_GPUS_ON_NODE",
+    "_CONDOR_AssignedGPUs",
+    "SGE_HGR_gpu",  # what a site calls it beyond that differs, so this is a beginning
+    "PBS_JOBID",  # its cgroups hook says nothing but CUDA_VISIBLE_DEVICES
+)
+"""Beginnings of variables by which a scheduler shows that it gave GPUs to a job."""
+_VISIBILITY = {"CUDA_VISIBLE_DEVICES": "cuda", "ROCR_VISIBLE_DEVICES": "rocm"}
+"""Kind of the devices that a variable shows; Slurm sets both, whatever the GPUs are."""
 
 
 class DeviceError(ValueError):
@@ -34,7 +48,7 @@ class Gpu(Struct, frozen=True, kw_only=True):
 def chosen_devices(
     gpus: Sequence[Gpu], visible: str | None, wanted: Sequence[str] | int | None, family: str
 ) -> list[Device]:
-    """Return the devices that the site shows us, or those that the user names instead.
+    """Return the devices that we may choose from, or those that the user names instead.
 
     Parameters
     ----------
@@ -43,25 +57,19 @@ def chosen_devices(
     visible
         Value of ``{family}_VISIBLE_DEVICES``; None if it is not set.
     wanted
-        ``available_accelerators`` of the executor: None for all, how many, or these alone, whatever
-        the site shows, as in HTEX.
+        ``available_accelerators`` of the executor: None for all, how many of those that the site
+        shows, or these alone, whatever the site shows, as in HTEX.
 
     Raises
     ------
     DeviceError
-        If a device is named that the node does not have.
+        If a device is named that the node does not have, or there are fewer than wanted.
     """
     if wanted is not None and not isinstance(wanted, int):
         return visible_devices(gpus, ",".join(wanted), "available_accelerators")
     ours = visible_devices(gpus, visible, f"{family}_VISIBLE_DEVICES")
-    if wanted is None:
-        return ours
-    if wanted > len(ours):
-        raise DeviceError(
-            f"available_accelerators={wanted}, but this node gave us {len(ours)} devices"
-            f"{_listing(ours)}; lower it, or leave it out to use what there is"
-        )
-    return ours[:wanted]
+    _check_number(ours, wanted)
+    return ours
 
 
 def visible_devices(gpus: Sequence[Gpu], visible: str | None, source: str) -> list[Device]:
@@ -77,23 +85,72 @@ def visible_devices(gpus: Sequence[Gpu], visible: str | None, source: str) -> li
     """
     if visible is None:
         return [device for gpu in gpus for device in gpu.usable]
-    devices: list[Device] = []
-    for entry in (part.strip() for part in visible.split(",")):
-        if entry in ("", "-1", "NoDevFiles"):
-            break
-        devices.extend(_named(gpus, entry, f"{source}={visible}"))
+    setting = f"{source}={visible}"
+    devices = [device for entry in _entries(visible) for device in _named(gpus, entry, setting)]
     return list(dict.fromkeys(devices))
 
 
-def unprobed_devices(wanted: Sequence[str] | int | None) -> list[Device]:
-    """Return what the user says there is, where no driver that we can ask shows any."""
-    if not wanted:
+def is_assigned(environment: Mapping[str, str]) -> bool:
+    """Return whether a scheduler gave GPUs to this job, and to nobody else, and says which."""
+    has_sign = any(name.startswith(_ASSIGNMENTS) and environment[name] for name in environment)
+    return has_sign and any(environment.get(variable) for variable in _VISIBILITY)
+
+
+def unprobed_devices(
+    environment: Mapping[str, str], wanted: Sequence[str] | int | None, facts: GpuFacts
+) -> list[Device]:
+    """Return the devices that we may choose from where no driver that we can ask shows any.
+
+    The scheduler is believed if it gave us some, else the user.
+
+    Raises
+    ------
+    DeviceError
+        If the scheduler gave us fewer than wanted.
+    """
+    if wanted is not None and not isinstance(wanted, int):
+        return _believed(wanted, "cuda", facts)
+    assigned = _assigned(environment, facts)
+    if assigned:
+        _check_number(assigned, wanted)
+        return assigned
+    return _believed([str(i) for i in range(wanted or 0)], "cuda", facts)
+
+
+def _assigned(environment: Mapping[str, str], facts: GpuFacts) -> list[Device]:
+    if not is_assigned(environment):
         return []
-    names = [str(i) for i in range(wanted)] if isinstance(wanted, int) else list(wanted)
+    for variable, kind in _VISIBILITY.items():
+        if names := _entries(environment.get(variable, "")):
+            return _believed(names, kind, facts)
+    return []
+
+
+def _believed(names: Sequence[str], kind: str, facts: GpuFacts) -> list[Device]:
     return [
-        Device(device_id=DeviceId(name), kind="cuda", name="unknown accelerator", memory_bytes=0)
+        Device(
+            device_id=DeviceId(name),
+            kind=kind,
+            name=facts.name or "unknown accelerator",
+            memory_bytes=facts.memory_bytes or 0,
+            compute_capability=facts.compute_capability,
+        )
         for name in dict.fromkeys(names)
     ]
+
+
+def _entries(visible: str) -> list[str]:
+    """Return what is named up to the first entry that hides all behind it."""
+    entries = (part.strip() for part in visible.split(","))
+    return list(takewhile(lambda entry: entry not in ("", "-1", "NoDevFiles"), entries))
+
+
+def _check_number(ours: Sequence[Device], wanted: int | None) -> None:
+    if wanted is not None and wanted > len(ours):
+        raise DeviceError(
+            f"available_accelerators={wanted}, but this node gave us {len(ours)} devices"
+            f"{_listing(ours)}; lower it, or leave it out to use what there is"
+        )
 
 
 def _named(gpus: Sequence[Gpu], entry: str, setting: str) -> tuple[Device, ...]:

@@ -113,6 +113,8 @@ class HostProcess:
             self.channel.send([Envelope(StopHost(host_id=self.start.host_id))])
             self.state = HostState.STOPPING
             self.deadline_s = now + grace_s
+        elif self.state is HostState.STOPPING:
+            self.deadline_s = min(self.deadline_s, now + grace_s)
 
     def kill(self, reason: str, now: float) -> None:
         """End every process of the host at once."""

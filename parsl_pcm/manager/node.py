@@ -13,6 +13,7 @@ from pathlib import Path
 from parsl_pcm.config import ManagerConfig
 from parsl_pcm.manager import nvml, rocm
 from parsl_pcm.manager.devices import chosen_devices, unprobed_devices
+from parsl_pcm.manager.site import gpu_facts
 from parsl_pcm.types import Device, NodeResources
 
 _SUFFIXES = (".dist-info", ".egg-info")
@@ -21,25 +22,26 @@ _SUFFIXES = (".dist-info", ".egg-info")
 def node_devices(
     environment: Mapping[str, str], wanted: Sequence[str] | int | None
 ) -> list[Device]:
-    """Return the devices of this node that we may use.
+    """Return the devices of this node that we may choose from.
 
     Parameters
     ----------
     environment
         With ``CUDA_VISIBLE_DEVICES`` or ``ROCR_VISIBLE_DEVICES`` as the site has set them.
     wanted
-        ``available_accelerators`` of the executor; taken at its word where no driver answers.
+        ``available_accelerators`` of the executor. Where no driver answers, names are taken at
+        their word, and so is a number unless the scheduler says what it gave us.
 
     Raises
     ------
     DeviceError
-        If a device is named that the node does not have.
+        If a device is named that the node does not have, or there are fewer than wanted.
     """
     if gpus := nvml.find_gpus():
         return chosen_devices(gpus, environment.get("CUDA_VISIBLE_DEVICES"), wanted, "CUDA")
     if gpus := rocm.find_gpus():
         return chosen_devices(gpus, environment.get("ROCR_VISIBLE_DEVICES"), wanted, "ROCR")
-    return unprobed_devices(wanted)
+    return unprobed_devices(environment, wanted, gpu_facts(environment))
 
 
 def usable_cores() -> list[int]:

@@ -4,217 +4,29 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 
-import msgspec
-import psutil
 import pytest
 import zmq
-import zmq.auth
 
-from parsl_pcm import context, pickling
-from parsl_pcm.config import ManagerConfig
-from parsl_pcm.context import ContextSet
-from parsl_pcm.types import ContextKey, DeviceId, HostId, LeaseId, Requirements, TaskId
-from parsl_pcm.wire import codec, sockets
-from parsl_pcm.wire.codec import Envelope
+from parsl_pcm import context
+from parsl_pcm.types import DeviceId, Requirements
 from parsl_pcm.wire.messages import (
-    AnyMessage,
     Failure,
     HostExited,
     HostReady,
     ManagerAlive,
     ManagerLeaving,
-    PieceFinished,
     RegisterManager,
-    RegistrationAccepted,
     RegistrationRefused,
-    RunPiece,
     SetupFailed,
     Shutdown,
-    StartHost,
     StopHost,
-    StoreBlob,
 )
-
-WAIT_S = 20.0
-M = TypeVar("M")
-
-
-class InterchangeDriver:
-    """The interchange's side: a ROUTER socket, and the managers started for it."""
-
-    def __init__(self, directory: Path, socket: zmq.SyncSocket, cert_dir: str | None) -> None:
-        self.directory = directory
-        self.socket = socket
-        self.port = sockets.bind_first_free(socket, "127.0.0.1", range(45000, 46000))
-        self.cert_dir = cert_dir
-        self.managers: list[subprocess.Popen[bytes]] = []
-        self._received: dict[bytes, list[Envelope]] = {}
-
-    def start_manager(self, **changes: Any) -> subprocess.Popen[bytes]:
-        settings: dict[str, Any] = {
-            "label": "pcm",
-            "addresses": ("127.0.0.1",),
-            "worker_port": self.port,
-            "cert_dir": self.cert_dir,
-            "log_dir": str(self.directory / "logs"),
-            "heartbeat_period_s": 30.0,
-            "heartbeat_threshold_s": 120.0,
-            "address_probe_timeout_s": 10.0,
-            "cores_per_worker": 1.0,
-            "mem_per_worker_gb": None,
-            "max_workers_per_node": None,
-            "available_accelerators": None,
-            "cpu_affinity": "block",
-        }
-        config = ManagerConfig(**(settings | changes))
-        path = self.directory / f"manager-{len(self.managers)}.json"
-        path.write_bytes(msgspec.json.encode(config))
-        with (self.directory / f"stderr-{len(self.managers)}").open("wb") as stderr:
-            manager = subprocess.Popen(
-                [sys.executable, "-m", "parsl_pcm.manager", "--config", path, "--block-id", "0"],
-                stdout=stderr,
-                stderr=stderr,
-                env=os.environ | {"TMPDIR": str(self.directory)},
-            )
-        self.managers.append(manager)
-        return manager
-
-    def stderr(self, index: int = 0) -> str:
-        return (self.directory / f"stderr-{index}").read_text()
-
-    def receive_any(self, timeout_s: float = WAIT_S) -> tuple[bytes, list[Envelope]]:
-        assert self.socket.poll(int(timeout_s * 1000)), f"nothing came; {self.stderr()}"
-        identity, *frames = self.socket.recv_multipart()
-        return identity, codec.decode(frames)
-
-    def receive(self, identity: bytes, timeout_s: float = WAIT_S) -> Envelope:
-        deadline = time.monotonic() + timeout_s
-        while not self._received.get(identity):
-            sender, envelopes = self.receive_any(deadline - time.monotonic())
-            self._received.setdefault(sender, []).extend(envelopes)
-        return self._received[identity].pop(0)
-
-    def expect(self, identity: bytes, kind: type[M], timeout_s: float = WAIT_S) -> M:
-        message = self.receive(identity, timeout_s).message
-        assert isinstance(message, kind), message
-        return message
-
-    def send(self, identity: bytes, *envelopes: Envelope) -> None:
-        self.socket.send_multipart([identity, *codec.encode(envelopes)])
-
-    def tell(self, identity: bytes, *messages: AnyMessage) -> None:
-        self.send(identity, *map(Envelope, messages))
-
-    def accept(self) -> tuple[bytes, RegisterManager]:
-        identity, envelopes = self.receive_any()
-        (registration,) = (envelope.message for envelope in envelopes)
-        assert isinstance(registration, RegisterManager)
-        self.tell(identity, RegistrationAccepted())
-        return identity, registration
-
-    def start_host(self, identity: bytes, recipe: Any = None, **changes: Any) -> HostId:
-        digest = None
-        if recipe is not None:
-            blob = pickling.dump_recipes(ContextSet([recipe]))
-            digest = pickling.digest_of(blob)
-            self.send(identity, Envelope(StoreBlob(digest=digest), (blob,)))
-        settings: dict[str, Any] = {
-            "host_id": HostId(1),
-            "context_key": ContextKey("key"),
-            "name": "test/context",
-            "requirements": Requirements(),
-            "device_ids": (),
-            "recipes": digest,
-            "env": {},
-        }
-        start = StartHost(**(settings | changes))
-        self.tell(identity, start)
-        return start.host_id
-
-    def run(self, identity: bytes, function: Callable[..., Any], *args: Any) -> None:
-        blob = pickling.dump_function(function)
-        digest = pickling.digest_of(blob)
-        arguments, _ = pickling.dump_arguments(args, {})
-        piece = RunPiece(
-            host_id=HostId(1),
-            lease_id=LeaseId(5),
-            task_id=TaskId(6),
-            start=0,
-            stop=1,
-            function=digest,
-        )
-        self.send(
-            identity,
-            Envelope(StoreBlob(digest=digest), (blob,)),
-            Envelope(piece, (arguments,)),
-        )
-
-    def result(self, identity: bytes) -> Any:
-        envelope = self.receive(identity)
-        assert isinstance(envelope.message, PieceFinished), envelope
-        return pickling.load_result(envelope.payload[0])
-
-    def call(self, identity: bytes, function: Callable[..., Any], *args: Any) -> Any:
-        self.run(identity, function, *args)
-        return self.result(identity)
-
-
-@pytest.fixture(params=["encrypted"])
-def interchange(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[InterchangeDriver]:
-    cert_dir = None
-    if request.param == "encrypted":
-        (tmp_path / "certificates").mkdir(mode=0o700)
-        cert_dir = str(tmp_path / "certificates")
-        zmq.auth.create_certificates(cert_dir, "server")
-        zmq.auth.create_certificates(cert_dir, "client")
-    with sockets.guarded_context(cert_dir) as zmq_context:
-        socket = sockets.server_socket(zmq_context, zmq.ROUTER, cert_dir=cert_dir)
-        driver = InterchangeDriver(tmp_path, socket, cert_dir)
-        try:
-            yield driver
-        finally:
-            for manager in driver.managers:
-                manager.terminate()
-            for manager in driver.managers:
-                manager.wait(10)
-            socket.close(0)
-
-
-def children_of(manager: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    return psutil.Process(manager.pid).children(recursive=True)
-
-
-def are_gone(processes: list[psutil.Process]) -> bool:
-    """Whether they end within 2 s; zombies that nobody reaps count as ended."""
-    deadline = time.monotonic() + 2
-    while any(process.is_running() and not is_zombie(process) for process in processes):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
-
-
-def is_zombie(process: psutil.Process) -> bool:
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
-def sleeper() -> Callable[[], None]:
-    """Return a function that travels by value: hosts cannot import this file."""
-
-    def sleep_long() -> None:
-        time.sleep(100)
-
-    return sleep_long
+from tests.interchange_driver import WAIT_S, InterchangeDriver, are_gone, children_of, sleeper
 
 
 @pytest.mark.parametrize("interchange", ["encrypted", "plain"], indirect=True)
@@ -304,25 +116,6 @@ def test_vanished_interchange_ends_manager_and_hosts(interchange: InterchangeDri
     assert are_gone(hosts)
 
 
-def test_sigterm_hands_everything_back_at_once(interchange: InterchangeDriver) -> None:
-    manager = interchange.start_manager()
-    identity, _ = interchange.accept()
-    interchange.start_host(identity)
-    interchange.expect(identity, HostReady)
-    interchange.run(identity, sleeper())
-    time.sleep(0.2)
-    hosts = children_of(manager)
-    started = time.monotonic()
-    manager.terminate()
-    leaving = interchange.expect(identity, ManagerLeaving)
-    assert "SIGTERM" in leaving.reason
-    assert time.monotonic() - started < 0.5
-    assert manager.wait(1) == 0
-    assert time.monotonic() - started < 1
-    assert are_gone(hosts)
-    assert not interchange.socket.poll(100)
-
-
 def test_killed_manager_takes_its_hosts_with_it(interchange: InterchangeDriver) -> None:
     manager = interchange.start_manager()
     identity, _ = interchange.accept()
@@ -380,6 +173,30 @@ def test_shutdown_runs_clean_up_code(interchange: InterchangeDriver, tmp_path: P
     assert interchange.expect(identity, ManagerLeaving).reason == "the run is over"
     assert manager.wait(WAIT_S) == 0
     assert (tmp_path / "cleaned").exists()
+
+
+def test_shutdown_shortens_the_grace_of_hosts_that_stop_already(
+    interchange: InterchangeDriver, tmp_path: Path
+) -> None:
+    started = str(tmp_path / "started")
+
+    def sleep_long() -> None:
+        import pathlib
+        import time
+
+        pathlib.Path(started).touch()
+        time.sleep(100)
+
+    manager = interchange.start_manager()
+    identity, _ = interchange.accept()
+    host_id = interchange.start_host(identity)
+    interchange.expect(identity, HostReady)
+    interchange.run(identity, sleep_long)
+    while not Path(started).exists():
+        time.sleep(0.01)
+    interchange.tell(identity, StopHost(host_id=host_id), Shutdown(reason="the run is over"))
+    assert "did not stop" in interchange.expect(identity, HostExited, 6).description
+    assert manager.wait(WAIT_S) == 0
 
 
 def test_stopped_host_says_when_it_is_gone(interchange: InterchangeDriver) -> None:

@@ -10,10 +10,43 @@ import parsl
 import pytest
 
 from parsl_pcm.config import ManagerConfig
-from parsl_pcm.manager.node import installed_packages, node_resources, parsl_version
-from parsl_pcm.types import NodeResources
+from parsl_pcm.manager import nvml, rocm
+from parsl_pcm.manager.devices import Gpu
+from parsl_pcm.manager.node import (
+    installed_packages,
+    node_devices,
+    node_resources,
+    parsl_version,
+)
+from parsl_pcm.types import Device, DeviceId, NodeResources
 
 GIB = 2**30
+
+
+A10 = {
+    "SLURM_JOB_GPUS": "1",
+    "CUDA_VISIBLE_DEVICES": "1",
+    "PARSL_PCM_GPU": '{"name": "a10", "memory_bytes": 24000000000}',
+}
+
+
+def test_driver_knows_better_than_the_flavour(monkeypatch: pytest.MonkeyPatch) -> None:
+    h100 = [
+        Device(device_id=DeviceId(uuid), kind="cuda", name="H100", memory_bytes=80 * GIB)
+        for uuid in ("GPU-aa", "GPU-bb")
+    ]
+    monkeypatch.setattr(nvml, "find_gpus", lambda: [Gpu(device=device) for device in h100])
+    assert node_devices(A10, None) == [h100[1]]
+    assert node_devices(A10, 1) == [h100[1]]
+
+
+def test_flavour_stands_in_for_a_driver_that_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(nvml, "find_gpus", lambda: [])
+    monkeypatch.setattr(rocm, "find_gpus", lambda: [])
+    (device,) = node_devices(A10, 1)
+    assert (device.device_id, device.name, device.memory_bytes) == ("1", "a10", 24 * 10**9)
 
 
 def resources(
