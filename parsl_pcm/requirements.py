@@ -114,6 +114,28 @@ def combine_requirements(parts: Sequence[Requirements]) -> Requirements:
     )
 
 
+def parse_memory(name: str, value: Any, owner: str = "a context") -> int:
+    """Return the number of bytes that a person means by ``"6 GB"``, ``"6 GiB"`` or a number.
+
+    Parameters
+    ----------
+    name, owner
+        What the value is and whose, for messages.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no size, or a negative one.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        wanted = 'a size like "6 GB" or "6 GiB", or a whole number of bytes'
+        _refuse(name, value, wanted, owner)
+    num_bytes = _parse_size(name, value, owner) if isinstance(value, str) else value
+    if num_bytes < 0:
+        raise ValueError(f"{name}={value!r} of {owner} must not be negative")
+    return num_bytes
+
+
 def _largest(values: Sequence[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)
 
@@ -154,43 +176,34 @@ def _check_positive_or_none(name: str, value: Any) -> float | None:
     return None if value is None else _check_positive(name, value)
 
 
-def _check_memory(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        _refuse(name, value, 'a size like "6 GB" or "6 GiB", or a whole number of bytes')
-    num_bytes = _parse_memory(name, value) if isinstance(value, str) else value
-    if num_bytes < 0:
-        raise ValueError(f"{name}={value!r} of a context must not be negative")
-    return num_bytes
-
-
 def _check_memory_or_none(name: str, value: Any) -> int | None:
     if value is None:
         return None
-    num_bytes = _check_memory(name, value)
+    num_bytes = parse_memory(name, value)
     if num_bytes == 0:
         raise ValueError(f"{name}={value!r} of a context must be above 0; None means all of it")
     return num_bytes
 
 
-def _parse_memory(name: str, text: str) -> int:
+def _parse_size(name: str, text: str, owner: str) -> int:
     match = _MEMORY.fullmatch(text)
     unit = _UNIT_OF_LOWER.get(match[2].lower()) if match else None
     if match is None or unit is None:
         raise ValueError(
-            f"{name}={text!r} of a context is not understood: write a number and one of the units "
+            f"{name}={text!r} of {owner} is not understood: write a number and one of the units "
             f'{", ".join(_BYTES_OF_UNIT)}, for example "6 GB"'
         )
     return round(float(match[1]) * _BYTES_OF_UNIT[unit])
 
 
-def _refuse(name: str, value: object, wanted: str) -> NoReturn:
-    raise TypeError(f"{name} of a context must be {wanted}, not {type(value).__name__} ({value!r})")
+def _refuse(name: str, value: object, wanted: str, owner: str = "a context") -> NoReturn:
+    raise TypeError(f"{name} of {owner} must be {wanted}, not {type(value).__name__} ({value!r})")
 
 
 _OPTIONS = {
     "gpus": _Option("gpus", _check_count),
     "gpu_memory": _Option("gpu_memory_bytes", _check_memory_or_none),
-    "host_memory": _Option("host_memory_bytes", _check_memory),
+    "host_memory": _Option("host_memory_bytes", parse_memory),
     "cores": _Option("cores", _check_positive_or_none),
     "min_compute_capability": _Option("min_compute_capability", _check_positive_or_none),
     "max_concurrency": _Option("max_concurrency", _check_count),
