@@ -9,6 +9,7 @@ from parsl.jobs.states import JobState, JobStatus
 
 from parsl_pcm.clock import monotonic_s
 from parsl_pcm.errors import BlocksFailed
+from parsl_pcm.provider.opportunistic import OpportunisticProvider
 
 MAX_SILENT_ENDS = 3
 """Blocks that ended without a word (cancelled, preempted, timed out) before we give up."""
@@ -23,6 +24,9 @@ class BlockErrorHandler:
     is enough while no manager has ever registered. Blocks that ended without one may have been
     preempted: only several in a row count. And once all blocks are gone, somebody must start
     another while tasks are open: if nobody does, as with ``strategy="none"``, the tasks fail.
+
+    An OpportunisticProvider knows more of its blocks, and asks for others by itself: there it is
+    asked for its judgement instead.
     """
 
     def __init__(self, *, clock: Callable[[], float] = monotonic_s) -> None:
@@ -33,7 +37,10 @@ class BlockErrorHandler:
         """Look at the blocks; called by Parsl after each poll."""
         if executor.bad_state_is_set:
             return
-        reason = self._reason_to_give_up(executor, list(status.values()))
+        if isinstance(executor.provider, OpportunisticProvider):
+            reason = executor.provider.reason_to_give_up()
+        else:
+            reason = self._reason_to_give_up(executor, list(status.values()))
         if reason is not None:
             executor.set_bad_state_and_fail_all(BlocksFailed(reason))
 

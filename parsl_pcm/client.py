@@ -261,6 +261,21 @@ class InterchangeClient:
             os.write(self._wake_writer, b"w")
 
 
+class CommandClient:
+    """What the methods of HighThroughputExecutor use to ask the interchange."""
+
+    def __init__(self, client: InterchangeClient) -> None:
+        self._client = client
+
+    def run(self, message: str | list[str]) -> Any:
+        """Return the answer; what an interchange without managers would say if it is gone."""
+        name, argument = (message, None) if isinstance(message, str) else message
+        try:
+            return self._client.ask(name, argument)
+        except InterchangeLost:
+            return {} if name == "MANAGERS_PACKAGES" else []
+
+
 def _tail(path: Path) -> str:
     if not path.exists():
         return ""

@@ -12,36 +12,45 @@ import logging
 import os
 import shlex
 import sys
+import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import typeguard
 from parsl import curvezmq
 from parsl.data_provider.staging import Staging
+from parsl.executors.errors import ScalingFailed
 from parsl.executors.high_throughput.executor import HighThroughputExecutor, HTEXFuture
 from parsl.executors.high_throughput.manager_selector import ManagerSelector, RandomManagerSelector
 from parsl.executors.status_handling import BlockProviderExecutor
-from parsl.jobs.states import TERMINAL_STATES, JobStatus
+from parsl.jobs.states import JobStatus
 from parsl.monitoring.radios.base import RadioConfig
 from parsl.providers import LocalProvider
 from parsl.providers.base import ExecutionProvider
 
 from parsl_pcm import memo  # noqa: F401 - makes contexts part of Parsl's memo keys
-from parsl_pcm.arguments import check_arguments
+from parsl_pcm.arguments import check_arguments, check_seconds, wanted_accelerators
+from parsl_pcm.block_control import BlockControl
+from parsl_pcm.block_jobs import BlockJobs
 from parsl_pcm.blocks import BlockErrorHandler
-from parsl_pcm.client import InterchangeClient
+from parsl_pcm.client import CommandClient, InterchangeClient
 from parsl_pcm.declaration import check_specification
 from parsl_pcm.errors import (
     BlocksFailed,
     InterchangeLost,
     PCMError,
-    error_from_failure,
-    error_to_store,
 )
-from parsl_pcm.launch import ANY_FREE_PORT, interchange_config, write_manager_config
+from parsl_pcm.launch import (
+    ANY_FREE_PORT,
+    block_command,
+    export,
+    interchange_config,
+    walltime_of,
+    write_manager_config,
+)
+from parsl_pcm.outcomes import raise_failure, raise_given, settle
 from parsl_pcm.payload import run_payload
-from parsl_pcm.pickling import load_exception, load_result
+from parsl_pcm.pickling import load_result
 from parsl_pcm.status import ContextStatus
 from parsl_pcm.submission import Submission
 from parsl_pcm.types import TaskId
@@ -51,7 +60,8 @@ from parsl_pcm.wire.codec import Envelope
 logger = logging.getLogger(__name__)
 
 INTERCHANGE_COMMAND = (sys.executable, "-m", "parsl_pcm.interchange")
-MANAGER_COMMAND = "parsl-pcm-manager --config {config} --block-id {block_id}"
+# Without a shell around it, the manager gets the site's signals.
+MANAGER_COMMAND = "exec parsl-pcm-manager --config {config} --block-id {block_id}"
 
 
 class PCMFuture(HTEXFuture):
@@ -104,6 +114,9 @@ class PCMExecutor(HighThroughputExecutor):
         Accepted, without effect: the scheduler places pieces, and nothing is polled.
     max_attempts
         A task is given up when so many hosts died while they ran it, 1 or more.
+    notice_s
+        Seconds from SIGTERM at a manager to its end, where the site does not say: what is expected
+        to take longer is started again elsewhere at once.
     print_summary
         Whether five lines about the run go to stderr at its end.
     """
@@ -142,9 +155,11 @@ class PCMExecutor(HighThroughputExecutor):
         remote_monitoring_radio: RadioConfig | None = None,
         *,
         max_attempts: int = 3,
+        notice_s: float = 10.0,
         print_summary: bool = True,
     ) -> None:
         check_arguments(cores_per_worker, max_workers_per_node, cpu_affinity, max_attempts)
+        check_seconds("notice_s", notice_s)
         provider = provider or LocalProvider()
         is_local = isinstance(provider, LocalProvider)
         super().__init__(
@@ -184,7 +199,9 @@ class PCMExecutor(HighThroughputExecutor):
         self.cpu_affinity = cpu_affinity
         self.prefetch_capacity = prefetch_capacity  # type: ignore[assignment] # None: measured
         self.max_attempts = max_attempts
+        self.notice_s = notice_s
         self.print_summary = print_summary
+        self.accelerators_wanted = wanted_accelerators(available_accelerators)
         self.has_seen_manager = False
         """Whether a manager has ever registered: the workers' environment is fine then."""
         self._client: InterchangeClient | None = None
@@ -192,6 +209,8 @@ class PCMExecutor(HighThroughputExecutor):
         self._task_ids = itertools.count(1)
         self._initial_blocks: list[str] | None = None
         self._given_provider = provider
+        self._blocks: BlockControl | None = None
+        self._scaling = threading.Lock()
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -202,25 +221,44 @@ class PCMExecutor(HighThroughputExecutor):
         if self.encrypted:
             self.cert_dir = os.path.abspath(curvezmq.create_certificates(self.logdir))
         client = InterchangeClient(on_message=self._on_message, on_lost=self._on_interchange_lost)
+        provider = self._given_provider
+        jobs = BlockJobs(provider, self.logdir, self.label)
+        blocks = BlockControl(self, provider, client, jobs, self.set_bad_state_and_fail_all)
+        config = interchange_config(
+            self,
+            # Globus Compute turns this check off in the base class.
+            check_python_mismatch=self._check_python_mismatch,
+            possible_nodes=blocks.possible_nodes,
+            clean_command=blocks.clean_command,
+        )
         ports = self.interchange_port_range or ANY_FREE_PORT
-        command = self.interchange_launch_cmd
-        # Globus Compute turns this check off in the base class.
-        config = interchange_config(self, check_python_mismatch=self._check_python_mismatch)
-        worker_port = client.start(config, command, ports)
+        worker_port = client.start(config, self.interchange_launch_cmd, ports)
         self.worker_port = worker_port
-        self._client = client
+        self._client, self._blocks = client, blocks
         # The base class asks through this: connected_managers(), scale_in() and others.
-        self.command_client = _CommandClient(client)  # type: ignore[assignment]
+        self.command_client = CommandClient(client)  # type: ignore[assignment]
         self._manager_config_path = write_manager_config(self, worker_port)
         # At once, not with the first turn of Parsl's strategy, 5 s from now.
         self._initial_blocks = super().scale_out_facade(self._given_provider.init_blocks)
+        blocks.start()
 
     def scale_out_facade(self, n: int) -> list[str]:
-        """Start n blocks; the first call of Parsl's strategy finds the initial ones started."""
-        if self._initial_blocks is not None and n == self._given_provider.init_blocks:
-            started, self._initial_blocks = self._initial_blocks, None
-            return started
-        return super().scale_out_facade(n)
+        """Start n blocks, fewer if no more may be asked for.
+
+        The first call of Parsl's strategy finds the initial ones started.
+        """
+        with self._scaling:
+            if self._initial_blocks is not None and n == self._given_provider.init_blocks:
+                started, self._initial_blocks = self._initial_blocks, None
+                return started
+            return super().scale_out_facade(n if self._blocks is None else self._blocks.limited(n))
+
+    def _launch_block(self, block_id: str) -> Any:
+        assert self._blocks is not None, "set in start()"
+        job_id = self._blocks.launch(self._get_launch_command(block_id), block_id)
+        if not job_id:
+            raise ScalingFailed(self, "the provider gave no job id")
+        return job_id
 
     def shutdown(self, timeout: float = 10.0) -> None:
         """End the interchange, the managers, the hosts and the blocks; open futures fail.
@@ -230,21 +268,14 @@ class PCMExecutor(HighThroughputExecutor):
         timeout
             Seconds that the interchange gets before it is killed.
         """
-        if self._client is None:
+        if self._client is None or self._blocks is None:
             return
+        self._blocks.stop()
         self._client.close("the executor was shut down", timeout_s=timeout)
         self._client = None
         self._fail_open_tasks(PCMError("the executor was shut down before this task ended"))
-        if self.bad_state_is_set:
-            self._cancel_blocks()
+        self._blocks.close(is_cancelling=self.bad_state_is_set)
         BlockProviderExecutor.shutdown(self)
-
-    def _cancel_blocks(self) -> None:
-        """Give all blocks back; Parsl leaves those of an executor in a bad state in the queue."""
-        ended = {block for block, status in self._status.items() if status.state in TERMINAL_STATES}
-        open_jobs = [job for block, job in self.blocks_to_job_id.items() if block not in ended]
-        with contextlib.suppress(Exception):  # one more failure here must not stop the shutdown
-            self._given_provider.cancel(open_jobs)
 
     def monitor_resources(self) -> bool:
         """No: Parsl's resource monitor forks around each task, which breaks CUDA."""
@@ -279,6 +310,8 @@ class PCMExecutor(HighThroughputExecutor):
                 raise
         if self.bad_state_is_set:
             self._fail_open_tasks(self.executor_exception)
+        if self._blocks is not None and len(self._tasks) == 1:
+            self._blocks.work_came()
         return future
 
     def submit_payload(self, context: dict[str, Any], buffer: bytes) -> HTEXFuture:
@@ -312,14 +345,18 @@ class PCMExecutor(HighThroughputExecutor):
     # --- what the interchange says (in the thread of the client) ------------------------------
 
     def _on_message(self, envelope: Envelope) -> None:
+        assert self._blocks is not None, "set in start()"
         match envelope.message:
             case messages.RangeDelivered(task_id=task_id):
                 self._settle(task_id, load_result, envelope.payload[0])
             case messages.TaskFailed(task_id=task_id, failure=failure):
-                self._settle(task_id, _raise_failure, failure, envelope.payload)
-            case messages.ManagerAdmitted(num_slots=num_slots):
+                self._settle(task_id, raise_failure, failure, envelope.payload)
+            case messages.ManagerAdmitted(num_slots=num_slots, block_id=block_id):
                 self.has_seen_manager = True
                 self._workers_per_node = max(num_slots, 1)
+                self._blocks.manager_came(block_id)
+            case messages.ManagerDeparted():
+                self._blocks.manager_went()
             case messages.ManagerRefused(reason=reason):
                 if not self.has_seen_manager:
                     self.set_bad_state_and_fail_all(BlocksFailed(reason))
@@ -332,14 +369,8 @@ class PCMExecutor(HighThroughputExecutor):
     def _settle(self, task_id: object, outcome: Callable[..., Any], *args: Any) -> None:
         """Put what a function returns or raises into the future of a task."""
         future = self._tasks.pop(task_id, None)
-        if future is None or not future.set_running_or_notify_cancel():
-            return
-        try:
-            result = outcome(*args)
-        except BaseException as error:  # noqa: BLE001 - the future receives it
-            future.set_exception(error_to_store(error))
-        else:
-            future.set_result(result)
+        if future is not None:
+            settle(future, outcome, *args)
 
     def _on_interchange_lost(self, error: InterchangeLost) -> None:
         self.set_bad_state_and_fail_all(error)
@@ -353,7 +384,7 @@ class PCMExecutor(HighThroughputExecutor):
 
     def _fail_open_tasks(self, exception: BaseException) -> None:
         for task_id in list(self._tasks):
-            self._settle(task_id, _raise, exception)
+            self._settle(task_id, raise_given, exception)
 
     # --- what Parsl and the user ask ----------------------------------------------------------
 
@@ -364,32 +395,6 @@ class PCMExecutor(HighThroughputExecutor):
     # --- configuration of the other processes -------------------------------------------------
 
     def _get_launch_command(self, block_id: str) -> str:
-        """Return what a block runs: the environment of the script is the fallback on its PATH."""
         config = shlex.quote(str(self._manager_config_path))
         command = self.launch_cmd.format(config=config, block_id=block_id)
-        return f'PATH="$PATH:{Path(sys.executable).parent}" {command}'
-
-
-class _CommandClient:
-    """What the methods of the base class use to ask the interchange."""
-
-    def __init__(self, client: InterchangeClient) -> None:
-        self._client = client
-
-    def run(self, message: str | list[str]) -> Any:
-        """Return the answer; what an interchange without managers would say if it is gone."""
-        name, argument = (message, None) if isinstance(message, str) else message
-        try:
-            return self._client.ask(name, argument)
-        except InterchangeLost:
-            return {} if name == "MANAGERS_PACKAGES" else []
-
-
-def _raise_failure(failure: messages.Failure, payload: tuple[bytes, ...]) -> None:
-    if payload:
-        raise load_exception(payload[0], failure.remote_traceback)
-    raise error_from_failure(failure)
-
-
-def _raise(exception: BaseException) -> None:
-    raise exception
+        return export(walltime_of(self._given_provider)) + block_command(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from collections.abc import Iterator
@@ -40,7 +41,8 @@ def no_process_is_left() -> Iterator[None]:
     _, left = psutil.wait_procs(started_by_tests(), timeout=GRACE_S)
     described = [describe(process) for process in left]
     for process in left:
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     assert not described, f"left behind: {described}"
 
 

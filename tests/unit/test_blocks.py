@@ -6,13 +6,19 @@ from parsl.jobs.states import JobState, JobStatus
 
 from parsl_pcm.blocks import MAX_SILENT_ENDS, PATIENCE_WITHOUT_BLOCK_S, BlockErrorHandler
 from parsl_pcm.errors import BlocksFailed
+from parsl_pcm.provider import Flavour, OpportunisticProvider
+from parsl_pcm.provider.demand import BlockRequest
+from tests.fake_site import FakeSite
 
 
 class Executor:
     """What the handler sees of an executor."""
 
-    def __init__(self, *, num_open: int = 1, has_seen_manager: bool = False) -> None:
+    def __init__(
+        self, *, num_open: int = 1, has_seen_manager: bool = False, provider: Any = None
+    ) -> None:
         self.num_open = num_open
+        self.provider = provider
         self.has_seen_manager = has_seen_manager
         self.error: Exception | None = None
 
@@ -101,3 +107,14 @@ def test_without_open_tasks_nothing_is_missed() -> None:
     for _ in range(3):
         assert look(handler, Executor(num_open=0, has_seen_manager=True), CANCELLED) is None
         clock.now += PATIENCE_WITHOUT_BLOCK_S
+
+
+def test_provider_that_knows_its_blocks_is_asked_for_its_judgement() -> None:
+    site = FakeSite(num_idle=1)
+    provider = OpportunisticProvider([Flavour("fake", site, probe=site, jobs=site)])
+    executor = Executor(provider=provider)
+    assert look(BlockErrorHandler(), executor, *[FAILED] * 9) is None
+    request = BlockRequest(flavour="fake", num_gpus=1)
+    for now in (0.0, 400.0, 800.0):
+        provider._growth.refused(request, "Invalid account", now, is_transient=False)
+    assert "Invalid account" in str(look(BlockErrorHandler(), executor))
