@@ -1,4 +1,6 @@
-"""One configuration a site: copy the nearest one, put in your values, pass it to ``parsl.load``.
+"""One file a site: how it is asked for GPUs that nobody uses now.
 
-Every ``fresh_config()`` returns a new object, since Parsl starts each executor object once only.
+``fresh_config()`` returns a new configuration at each call, since Parsl starts an executor once
+only. A file uses nothing but Parsl and ``parsl_pcm``, so that a copy of it works anywhere
+(``parsl-pcm sites init NAME``). See docs/sites.md.
 """

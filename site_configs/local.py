@@ -1,4 +1,6 @@
-"""A laptop or workstation: one block on this machine, two contexts at a time on its CPUs.
+"""A laptop or workstation, the one you are on: two contexts at a time on its CPUs.
+
+Scheduler: none
 
 On a machine with GPUs leave ``max_workers_per_node`` out: the executor finds the GPUs by itself.
 """
@@ -9,7 +11,7 @@ from parsl.providers import LocalProvider
 from parsl_pcm import PCMExecutor
 
 
-def fresh_config(run_dir: str = "runinfo") -> Config:
+def fresh_config(*, run_dir: str = "runinfo") -> Config:
     """Return a configuration for two CPU hosts on this machine."""
     executor = PCMExecutor(
         label="pcm",

@@ -1,92 +1,272 @@
-"""Every site configuration builds, so each of its arguments is one that Parsl and we know."""
+"""Every site builds, given what only its user knows, and submits what the site needs."""
 
 from __future__ import annotations
 
 import importlib
+import inspect
+import os
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from parsl.config import Config
-from parsl.providers import CondorProvider, LocalProvider, PBSProProvider, SlurmProvider
+from parsl.providers import LocalProvider
 
 from parsl_pcm import PCMExecutor
+from parsl_pcm.provider import Flavour, OpportunisticProvider
+from parsl_pcm.sites import SiteError, all_sites, find_site, load_config
 
-PROVIDERS = {
-    "local": LocalProvider,
-    "slurm": SlurmProvider,
-    "pbspro": PBSProProvider,
-    "htcondor": CondorProvider,
+REQUIRED: dict[str, dict[str, Any]] = {
+    "local": {},
+    "slurm_generic": {"partition": "preempt"},
+    "pbs_generic": {"queue": "gpu"},
+    "htcondor_generic": {},
+    "anvil": {"account": "acct"},
+    "bridges2": {},
+    "delta": {"account": "acct"},
+    "expanse": {"account": "acct"},
+    "great_lakes": {"account": "acct"},
+    "hyak": {"account": "acct"},
+    "notre_dame_crc": {},
+    "pace": {"account": "acct"},
+    "perlmutter": {"account": "acct"},
+    "polaris": {"account": "acct"},
 }
-SITES = sorted(
-    path.stem
-    for path in (Path(__file__).parents[2] / "site_configs").glob("*.py")
-    if path.stem != "__init__"
-)
+SITES = [site.name for site in all_sites()]
+CLUSTERS = [name for name in SITES if name != "local"]
+NEEDS_ARGUMENTS = [name for name, arguments in REQUIRED.items() if arguments]
 
 
-def config_of(site: str) -> Config:
-    """Return a new configuration of the site."""
-    return importlib.import_module(f"site_configs.{site}").fresh_config()
+def config_of(name: str, **more: Any) -> Config:
+    """Return a new configuration of the site; no address is looked for."""
+    if name != "local":
+        more = {"address": "127.0.0.1", **more}
+    return load_config(name, **REQUIRED[name], **more)
 
 
-def test_every_site_has_its_provider_named_here() -> None:
-    assert sorted(PROVIDERS) == SITES
+def provider_of(name: str, **more: Any) -> OpportunisticProvider:
+    """Return the provider of the site's executor."""
+    provider = config_of(name, **more).executors[0].provider
+    assert isinstance(provider, OpportunisticProvider)
+    return provider
+
+
+@pytest.fixture(autouse=True)
+def _no_accounting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Parsl's provider for Slurm, which asks for it when it is made, not ask a real one."""
+    stand_in = tmp_path / "sacct"
+    stand_in.write_text("#!/bin/sh\nexit 1\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+
+@pytest.fixture
+def submit(tmp_path: Path) -> Callable[..., str]:
+    """Let a flavour submit a job to a stand-in command; return the command line and the job."""
+    answers = {
+        "sbatch": "Submitted batch job 1",
+        "qsub": "1.server",
+        "condor_submit": "1 job(s) submitted to cluster 1.",
+    }
+    for command, answer in answers.items():
+        stand_in = tmp_path / command
+        stand_in.write_text(
+            "#!/bin/sh\nfor last; do :; done\n"
+            f'{{ echo "{command} $*"; cat "$last"; }} >"{tmp_path}/given"\necho "{answer}"\n'
+        )
+        stand_in.chmod(0o755)
+
+    def submitted(flavour: Flavour, num_gpus: int | None = None) -> str:
+        provider = flavour.block_provider(num_gpus or flavour.gpus_per_block)
+        provider.script_dir = str(tmp_path)
+        provider.submit("true", tasks_per_node=1)
+        return (tmp_path / "given").read_text()
+
+    return submitted
+
+
+def test_every_site_is_tested_here() -> None:
+    assert sorted(REQUIRED) == sorted(SITES)
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize("site", SITES)
-def test_site_uses_our_executor_on_its_provider(site: str) -> None:
-    (executor,) = config_of(site).executors
+@pytest.mark.parametrize("name", SITES)
+def test_site_uses_our_executor(name: str) -> None:
+    (executor,) = config_of(name).executors
     assert isinstance(executor, PCMExecutor)
-    assert type(executor.provider) is PROVIDERS[site]
+    assert executor.label == "pcm"
     assert executor.encrypted
 
 
-@pytest.mark.parametrize("site", SITES)
-def test_each_call_gives_a_new_executor(site: str) -> None:
-    assert config_of(site).executors[0] is not config_of(site).executors[0]
+@pytest.mark.parametrize("name", SITES)
+def test_each_call_gives_a_new_executor(name: str) -> None:
+    assert config_of(name).executors[0] is not config_of(name).executors[0]
 
 
-@pytest.mark.parametrize("site", [site for site in SITES if site != "local"])
-def test_no_job_is_asked_for_before_there_is_work(site: str) -> None:
-    assert config_of(site).executors[0].provider.init_blocks == 0
+@pytest.mark.parametrize("name", NEEDS_ARGUMENTS)
+def test_site_without_its_arguments_says_what_to_give(name: str) -> None:
+    (missing,) = REQUIRED[name]
+    with pytest.raises(SiteError, match=rf"{name} needs {missing}: call fresh_config\({missing}="):
+        load_config(name)
 
 
-def test_slurm_asks_for_a_share_of_a_node() -> None:
-    assert not config_of("slurm").executors[0].provider.exclusive
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_no_job_is_asked_for_before_there_is_work(name: str) -> None:
+    provider = provider_of(name)
+    assert (provider.init_blocks, provider.min_blocks) == (0, 0)
+    assert provider.limits.max_blocks is not None
 
 
-def test_slurm_submits_what_the_file_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = submitted_script("slurm", tmp_path, monkeypatch, "sbatch", "Submitted batch job 1")
-    assert "#SBATCH --gpus-per-node=1" in script
-    assert "#SBATCH --open-mode=append" in script
-    assert "--exclusive" not in script
+def test_local_is_one_block_of_this_machine() -> None:
+    executor = config_of("local").executors[0]
+    assert type(executor.provider) is LocalProvider
+    assert executor.provider.max_blocks == 1
+    assert executor.max_workers_per_node == 2
 
 
-def test_pbspro_submits_what_the_file_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = submitted_script("pbspro", tmp_path, monkeypatch, "qsub", "1.server")
-    assert "#PBS -l select=1:ncpus=4:ngpus=1:mem=32gb" in script
+@pytest.mark.parametrize("name", SITES)
+def test_title_and_scheduler_are_told(name: str) -> None:
+    site = find_site(name)
+    assert 20 < len(site.title) < 100
+    assert site.scheduler in {"none", "Slurm", "PBS", "HTCondor"}
 
 
-def test_htcondor_submits_what_the_file_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", [name for name in CLUSTERS if not name.endswith("_generic")])
+def test_every_fact_has_a_source_and_a_date(name: str) -> None:
+    sources = find_site(name).sources
+    assert all(re.search(r"read \d{4}-\d\d-\d\d$", source) for source in sources)
+    assert any("https://" in source for source in sources)
+
+
+@pytest.mark.parametrize("name", SITES)
+def test_nothing_in_capitals_waits_to_be_replaced(name: str) -> None:
+    text = find_site(name).path.read_text()
+    assert not re.search(r"YOUR|CHANGE_?ME|TODO|XXX|<[a-z]+>", text)
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_arguments_are_keywords_that_every_cluster_has(name: str) -> None:
+    function = load_function(name)
+    parameters = inspect.signature(function).parameters
+    assert {each.kind for each in parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
+    assert {"worker_init", "max_blocks", "address", "run_dir"} <= set(parameters)
+
+
+def load_function(name: str) -> Callable[..., Config]:
+    """Return the function of a site."""
+    module = importlib.import_module(f"parsl_pcm.site_configs.{name}")
+    return module.fresh_config  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_worker_init_is_in_the_job(name: str, submit: Callable[..., str], tmp_path: Path) -> None:
+    for flavour in provider_of(name, worker_init="module load mine").flavours:
+        given = submit(flavour)
+        scripts = [path.read_text() for path in tmp_path.glob("*.script")]
+        assert "\nmodule load mine\n" in "\n".join(["", given, *scripts, ""])
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("slurm_generic", ["--partition=preempt", "--gres=gpu:1", "--cpus-per-task=4"]),
+        ("anvil", ["--partition=gpu", "--gpus-per-node=1", "--account=acct"]),
+        ("expanse", ["--partition=gpu-preempt", "--gpus-per-node=1", "--mem=32g"]),
+        ("great_lakes", ["--partition=spgpu", "--gpus-per-node=1", "--account=acct"]),
+        ("hyak", ["--partition=ckpt-all", "--gpus-per-node=1", "--account=acct"]),
+        ("perlmutter", ["--qos=preempt", "--constraint=gpu", "--gpus-per-node=4", "--time=360"]),
+    ],
+)
+def test_slurm_site_submits_what_the_site_needs(
+    name: str, lines: list[str], submit: Callable[..., str]
 ) -> None:
-    answer = "1 job(s) submitted to cluster 1."
-    script = submitted_script("htcondor", tmp_path, monkeypatch, "condor_submit", answer)
-    assert "\nrequest_gpus = 1\n" in script
+    (flavour,) = provider_of(name).flavours
+    given = submit(flavour)
+    assert not [line for line in lines if f"#SBATCH {line}\n" not in given + "\n"]
+    assert "--exclusive" not in given
 
 
-def submitted_script(
-    site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, answer: str
-) -> str:
-    """Let the site's provider submit a job to a stand-in command; return what it was given."""
-    stand_in = tmp_path / command
-    stand_in.write_text(
-        f'#!/bin/sh\nfor last; do :; done\ncp "$last" "{tmp_path}/given"\necho "{answer}"\n'
-    )
-    stand_in.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    provider = config_of(site).executors[0].provider
-    provider.script_dir = str(tmp_path)
-    provider.submit("true", tasks_per_node=1)
-    return (tmp_path / "given").read_text()
+@pytest.mark.parametrize(
+    ("name", "partitions"),
+    [
+        ("delta", ["gpuA100x4-preempt", "gpuA40x4-preempt"]),
+        ("pace", ["gpu-h200", "gpu-h100", "gpu-a100", "gpu-l40s", "gpu-rtx6000", "gpu-v100"]),
+    ],
+)
+def test_sites_of_many_partitions_have_a_flavour_each_the_fastest_first(
+    name: str, partitions: list[str], submit: Callable[..., str]
+) -> None:
+    flavours = provider_of(name).flavours
+    by_speed = sorted(flavours, key=lambda each: -(each.speed or 0))
+    for flavour in flavours:
+        assert f"#SBATCH --partition={flavour.partition}\n" in submit(flavour)
+    assert {flavour.partition for flavour in flavours} == set(partitions)
+    assert by_speed[0].partition == partitions[0]
+
+
+def test_pace_stays_under_the_free_qos(submit: Callable[..., str]) -> None:
+    (flavour,) = provider_of("pace", partitions=("gpu-a100-X",)).flavours
+    given = submit(flavour)
+    assert "#SBATCH --qos=embers\n" in given
+    assert "#SBATCH --partition=gpu-a100-X\n" in given
+
+
+def test_pace_takes_partitions_that_it_does_not_know() -> None:
+    (flavour,) = provider_of("pace", partitions=("gpu-b200",)).flavours
+    assert flavour.gpu_memory is None
+
+
+def test_types_of_gpu_are_flavours_of_their_own(submit: Callable[..., str]) -> None:
+    flavours = provider_of("slurm_generic", gpu_types=("a100", "l40s")).flavours
+    assert [flavour.gpu_type for flavour in flavours] == ["a100", "l40s"]
+    assert "#SBATCH --gres=gpu:l40s:1\n" in submit(flavours[1])
+
+
+def test_bridges2_knows_the_memory_of_its_types(submit: Callable[..., str]) -> None:
+    flavours = {flavour.gpu_type: flavour for flavour in provider_of("bridges2").flavours}
+    assert flavours["v100-32"].gpu_memory == 32 * 10**9
+    assert "#SBATCH --gpus-per-node=h100-80:1\n" in submit(flavours["h100-80"])
+    assert flavours["h100-80"].speed > flavours["l40s-48"].speed
+
+
+def test_perlmutter_knows_its_larger_gpus() -> None:
+    (flavour,) = provider_of("perlmutter", constraint="gpu&hbm80g").flavours
+    assert flavour.gpu_memory == 80 * 10**9
+
+
+def test_larger_blocks_are_asked_for_where_contexts_need_them(submit: Callable[..., str]) -> None:
+    flavour = provider_of("delta").flavours[0]
+    assert "#SBATCH --gpus-per-node=4\n" in submit(flavour, 4)
+
+
+def test_polaris_submits_what_the_site_needs(submit: Callable[..., str]) -> None:
+    (flavour,) = provider_of("polaris").flavours
+    given = submit(flavour)
+    assert "#PBS -l select=1:ncpus=64:ngpus=4:system=polaris\n" in given
+    assert "#PBS -l filesystems=home:eagle\n" in given
+    assert re.match(r"qsub .*-q preemptable -A acct ", given)
+
+
+def test_pbs_generic_submits_what_it_is_told(submit: Callable[..., str]) -> None:
+    provider = provider_of("pbs_generic", select_options="gpu_model=a100", account="acct")
+    given = submit(provider.flavours[0])
+    assert "#PBS -l select=1:ncpus=4:ngpus=1:mem=16gb:gpu_model=a100\n" in given
+    assert re.match(r"qsub .*-q gpu -A acct ", given)
+
+
+def test_htcondor_generic_submits_what_it_is_told(submit: Callable[..., str]) -> None:
+    (flavour,) = provider_of("htcondor_generic", min_capability=8.0, min_memory_gb=20).flavours
+    given = submit(flavour)
+    assert "\nrequest_gpus = 1\n" in given
+    assert "\ngpus_minimum_capability = 8.0\n" in given
+    assert "\ngpus_minimum_memory = 20000\n" in given
+    assert flavour.gpu_memory == 20 * 10**9
+
+
+def test_notre_dame_asks_for_gpus_that_todays_engines_can_use(submit: Callable[..., str]) -> None:
+    (flavour,) = provider_of("notre_dame_crc").flavours
+    given = submit(flavour)
+    assert "\ngpus_minimum_capability = 7.0\n" in given
+    assert "\nRequestCpus = 2\n" in given
