@@ -12,7 +12,7 @@ from parsl.providers.base import ExecutionProvider
 from parsl_pcm.block_jobs import BlockJobs
 from parsl_pcm.client import InterchangeClient
 from parsl_pcm.elasticity import Elasticity
-from parsl_pcm.provider.ledger import cleaning_command
+from parsl_pcm.provider.leftovers.ledger import cleaning_command
 from parsl_pcm.provider.opportunistic import OpportunisticProvider
 from parsl_pcm.types import BlockId, NodeResources
 from parsl_pcm.wire.codec import Envelope

@@ -9,10 +9,10 @@ from pathlib import Path
 from parsl.providers.base import ExecutionProvider
 
 from parsl_pcm.clock import monotonic_s
-from parsl_pcm.provider.cancelling import CANCEL_COMMANDS, cancel, jobs_of_run
-from parsl_pcm.provider.ledger import LEDGER_NAME, Ledger, scheduler_kind
-from parsl_pcm.provider.observations import LookError
-from parsl_pcm.provider.queues import jobs_in_queue
+from parsl_pcm.provider.leftovers.cancelling import CANCEL_COMMANDS, cancel, jobs_of_run
+from parsl_pcm.provider.leftovers.ledger import LEDGER_NAME, Ledger, scheduler_kind
+from parsl_pcm.provider.leftovers.queues import jobs_in_queue
+from parsl_pcm.provider.schedulers.observations import LookError
 
 logger = logging.getLogger(__name__)
 

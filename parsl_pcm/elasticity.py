@@ -2,7 +2,7 @@
 
 Each turn: ask the interchange what waits, look at the site, tell the interchange what the site
 did to our blocks, give back what nobody needs, ask for more where GPUs are idle. What is decided,
-:class:`~parsl_pcm.provider.growth.Growth` decides.
+:class:`~parsl_pcm.provider.growth.growth.Growth` decides.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import msgspec
 
 from parsl_pcm.clock import monotonic_s
 from parsl_pcm.errors import InterchangeLost
-from parsl_pcm.provider.demand import BlockUse, Demand
-from parsl_pcm.provider.observations import Job, JobPhase
+from parsl_pcm.provider.growth.demand import BlockUse, Demand
 from parsl_pcm.provider.opportunistic import OpportunisticProvider
+from parsl_pcm.provider.schedulers.observations import Job, JobPhase
 from parsl_pcm.types import BlockId, Requirements
 from parsl_pcm.wire.messages import AnyMessage, BlockGone, BlockNotice
 
@@ -86,7 +86,8 @@ class Elasticity:
         self._thread = threading.Thread(target=self._run, name="pcm-elasticity", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Begin; nothing is wanted yet."""
+        self._provider.saw_demand([], [])
         self._thread.start()
 
     def wake(self) -> None:

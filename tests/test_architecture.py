@@ -102,20 +102,28 @@ def test_user_side_does_not_look_into_other_processes() -> None:
     assert not wrong
 
 
-def test_core_uses_pure_libraries_only() -> None:
+PURE = {
+    "core": modules_of("core"),
+    "growth": sorted((PACKAGE / "provider" / "growth").glob("*.py")),
+}
+
+
+@pytest.mark.parametrize("what", PURE)
+def test_what_decides_uses_pure_libraries_only(what: str) -> None:
     wrong = [
         f"{path.name}:{line} imports {name}"
-        for path in modules_of("core")
+        for path in PURE[what]
         for name, line in imported(path)
         if name.split(".")[0] not in PURE_LIBRARIES | {"parsl_pcm"}
     ]
     assert not wrong
 
 
-def test_core_calls_nothing_that_reaches_outside() -> None:
+@pytest.mark.parametrize("what", PURE)
+def test_what_decides_calls_nothing_that_reaches_outside(what: str) -> None:
     wrong = [
         f"{path.name}:{node.lineno} calls {node.func.id}"
-        for path in modules_of("core")
+        for path in PURE[what]
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)

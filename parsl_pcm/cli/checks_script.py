@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from parsl_pcm.cli.checks import Level, Result, fail, ok, warn
 from parsl_pcm.launch import block_command, export, walltime_of
-from parsl_pcm.provider.commands import ask
-from parsl_pcm.provider.observations import LookError
+from parsl_pcm.provider.schedulers.commands import ask
+from parsl_pcm.provider.schedulers.observations import LookError
 
 if TYPE_CHECKING:
     from parsl.providers.base import ExecutionProvider

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from parsl_pcm.cli.checks import Result, fail, ok, warn
-from parsl_pcm.provider.commands import ask
-from parsl_pcm.provider.grid_engine import GridEngineProbe
-from parsl_pcm.provider.htcondor import CondorProbe
-from parsl_pcm.provider.ledger import LOCAL
-from parsl_pcm.provider.observations import IdleGpus, LookError, Probe
-from parsl_pcm.provider.pbspro import PBSProbe
-from parsl_pcm.provider.queues import jobs_in_queue
-from parsl_pcm.provider.slurm import SlurmProbe
+from parsl_pcm.provider.leftovers.ledger import LOCAL
+from parsl_pcm.provider.leftovers.queues import jobs_in_queue
+from parsl_pcm.provider.schedulers.commands import ask
+from parsl_pcm.provider.schedulers.grid_engine import GridEngineProbe
+from parsl_pcm.provider.schedulers.htcondor import CondorProbe
+from parsl_pcm.provider.schedulers.observations import IdleGpus, LookError, Probe
+from parsl_pcm.provider.schedulers.pbspro import PBSProbe
+from parsl_pcm.provider.schedulers.slurm import SlurmProbe
 
 if TYPE_CHECKING:
     from parsl_pcm.provider.flavours import Flavour

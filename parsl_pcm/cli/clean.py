@@ -12,7 +12,7 @@ from parsl_pcm.cli.tables import columns, complain, say
 from parsl_pcm.clock import monotonic_s
 
 if TYPE_CHECKING:
-    from parsl_pcm.provider.orphans import Leftover, Run
+    from parsl_pcm.provider.leftovers.orphans import Leftover, Run
 
 NOTHING_LEFT, SOMETHING_LEFT, BAD_INPUT = 0, 1, 2
 """Exit codes."""
@@ -53,7 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Clean; return the exit code."""
-    from parsl_pcm.provider.orphans import runs_below
+    from parsl_pcm.provider.leftovers.orphans import runs_below
 
     places = [Path(each) for each in arguments.run_dirs or ["runinfo"]]
     try:
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _wait_for_ends(runs: Sequence[Run]) -> list[Run]:
-    from parsl_pcm.provider.orphans import Life, read_run
+    from parsl_pcm.provider.leftovers.orphans import Life, read_run
 
     deadline = monotonic_s() + DYING_S
     now = list(runs)
@@ -88,14 +88,14 @@ def _wait_for_ends(runs: Sequence[Run]) -> list[Run]:
 
 
 def _clean(runs: Sequence[Run], arguments: argparse.Namespace) -> list[Leftover]:
-    from parsl_pcm.provider.orphans import Cleaner
+    from parsl_pcm.provider.leftovers.orphans import Cleaner
 
     cleaner = Cleaner(is_dry=arguments.dry_run, is_forced=arguments.force)
     return [leftover for each in runs for leftover in cleaner.clean(each)]
 
 
 def _report(runs: Sequence[Run], found: Sequence[Leftover], places: Sequence[Path]) -> None:
-    from parsl_pcm.provider.orphans import Life
+    from parsl_pcm.provider.leftovers.orphans import Life
 
     alive = [each for each in runs if each.life is Life.ALIVE]
     num_over = len(runs) - len(alive)

@@ -15,7 +15,7 @@ from parsl_pcm.cli.checks import Level, Result, fail, ok
 from parsl_pcm.cli.trial import run_trial
 from parsl_pcm.executor import MANAGER_COMMAND, PCMExecutor
 from parsl_pcm.launch import ANY_FREE_PORT
-from parsl_pcm.provider.ledger import LOCAL, scheduler_kind
+from parsl_pcm.provider.leftovers.ledger import LOCAL, scheduler_kind
 from parsl_pcm.sites import SiteError, load_config
 
 if TYPE_CHECKING:

@@ -1,14 +1,12 @@
 """Blocks on GPUs that nobody uses now: the provider for PCMExecutor.
 
-1. ``observations.py``   what can be seen of a site: idle GPUs, our jobs (two Protocols)
-2. ``slurm.py`` ``htcondor.py`` ``pbspro.py`` ``grid_engine.py`` ``parsl_jobs.py``  who sees it
-3. ``flavours.py``       kinds of block to choose from; ``gpus.py``: facts about GPUs;
-   ``ready_made.py``: one function a scheduler; ``defaults.py``: its probe and its job book
-4. ``growth.py``         pure: which blocks to ask for, which to give back, when to hold back;
-   its parts: ``demand.py`` ``block.py`` ``history.py`` ``holdback.py`` ``catalogue.py``
-   ``allowance.py`` ``needs.py`` ``surplus.py``
-5. ``opportunistic.py``  OpportunisticProvider: Parsl's provider interface over all of that
-6. ``ledger.py``         every job that was submitted, so that none is left behind
+1. ``flavours.py``       kinds of block to choose from; ``gpus.py``: facts about GPUs;
+   ``ready_made.py``: one function for each scheduler
+2. ``schedulers/``       what can be seen of a site: idle GPUs (a Probe), our jobs (a JobBook)
+3. ``growth/``           pure: which blocks to ask for, which to give back, when to hold back
+4. ``opportunistic.py``  OpportunisticProvider: Parsl's provider interface over all of that, with
+   ``looking.py`` (asks the site), ``refusals.py`` and ``statuses.py`` (what it says, in our words)
+5. ``leftovers/``        the ledger of jobs, so that none is left behind
 
 Importing this package is light: Parsl is imported when a provider is first asked for.
 """
@@ -19,18 +17,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from parsl_pcm.provider.demand import Limits
     from parsl_pcm.provider.flavours import Flavour
-    from parsl_pcm.provider.growth import Growth
-    from parsl_pcm.provider.observations import (
-        Ending,
-        IdleGpus,
-        Job,
-        JobBook,
-        JobPhase,
-        LookError,
-        Probe,
-    )
+    from parsl_pcm.provider.growth.demand import Limits
+    from parsl_pcm.provider.growth.growth import Growth
     from parsl_pcm.provider.opportunistic import OpportunisticProvider
     from parsl_pcm.provider.ready_made import (
         grid_engine_flavour,
@@ -38,6 +27,15 @@ if TYPE_CHECKING:
         local_flavour,
         pbs_flavour,
         slurm_flavour,
+    )
+    from parsl_pcm.provider.schedulers.observations import (
+        Ending,
+        IdleGpus,
+        Job,
+        JobBook,
+        JobPhase,
+        LookError,
+        Probe,
     )
 
 __all__ = [
@@ -61,11 +59,12 @@ __all__ = [
 
 _MODULE_OF = {
     "Flavour": "flavours",
-    "Growth": "growth",
-    "Limits": "demand",
+    "Growth": "growth.growth",
+    "Limits": "growth.demand",
     "OpportunisticProvider": "opportunistic",
     **dict.fromkeys(
-        ["Ending", "IdleGpus", "Job", "JobBook", "JobPhase", "LookError", "Probe"], "observations"
+        ["Ending", "IdleGpus", "Job", "JobBook", "JobPhase", "LookError", "Probe"],
+        "schedulers.observations",
     ),
     **dict.fromkeys([name for name in __all__ if name.endswith("_flavour")], "ready_made"),
 }

@@ -11,10 +11,10 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from parsl_pcm.provider.defaults import default_jobs, default_probe
-from parsl_pcm.provider.demand import check_limits
 from parsl_pcm.provider.gpus import GpuFacts, find_gpu
-from parsl_pcm.provider.observations import IdleGpus, JobBook, Probe
+from parsl_pcm.provider.growth.demand import check_limits
+from parsl_pcm.provider.schedulers.defaults import default_jobs, default_probe
+from parsl_pcm.provider.schedulers.observations import IdleGpus, JobBook, Probe
 from parsl_pcm.requirements import parse_memory
 from parsl_pcm.types import Device, DeviceId, NodeResources, Requirements
 
@@ -142,9 +142,20 @@ class Flavour:
         return self._cached(("jobs", num_gpus), default_jobs, self.block_provider(num_gpus))
 
     def count_idle(self, rows: Sequence[IdleGpus]) -> int | None:
-        """Return how many GPUs of this flavour are idle; None if the site has none at all."""
-        ours = [row.num_idle for row in rows if self._is_here(row) and self._is_of_type(row)]
-        return sum(ours) if ours else None
+        """Return how many GPUs of this flavour are idle; None if the site has none at all.
+
+        Without a partition of our own, the one that shows most of a type counts: partitions
+        overlap, and the same GPU must not count twice.
+        """
+        ours = [row for row in rows if self._is_here(row) and self._is_of_type(row)]
+        if not ours:
+            return None
+        if self.partition:
+            return sum(row.num_idle for row in ours)
+        most: dict[str, int] = {}
+        for row in ours:
+            most[row.gpu_type] = max(most.get(row.gpu_type, 0), row.num_idle)
+        return sum(most.values())
 
     # --- what contexts it can serve -----------------------------------------------------------
 

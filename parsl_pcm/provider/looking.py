@@ -8,8 +8,15 @@ from collections.abc import Mapping, Sequence
 
 from parsl_pcm.clock import monotonic_s
 from parsl_pcm.provider.flavours import Flavour
-from parsl_pcm.provider.growth import Growth
-from parsl_pcm.provider.observations import IdleGpus, Job, JobBook, JobPhase, LookError, Probe
+from parsl_pcm.provider.growth.growth import Growth
+from parsl_pcm.provider.schedulers.observations import (
+    IdleGpus,
+    Job,
+    JobBook,
+    JobPhase,
+    LookError,
+    Probe,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -42,17 +49,20 @@ class Looker:
             if probe is not None:
                 probes.setdefault(id(probe), (probe, []))[1].append(flavour)
         for probe, flavours in probes.values():
+            asked_at = monotonic_s()
             rows, complaint = _ask(probe)
             self._note(f"idle GPUs of {', '.join(each.name for each in flavours)}", complaint)
             for flavour in flavours:
-                self._count(flavour, rows, complaint)
+                self._count(flavour, rows, complaint, asked_at)
 
-    def _count(self, flavour: Flavour, rows: Sequence[IdleGpus] | None, complaint: str) -> None:
+    def _count(
+        self, flavour: Flavour, rows: Sequence[IdleGpus] | None, complaint: str, now: float
+    ) -> None:
         num_idle = None if rows is None else flavour.count_idle(rows)
         if rows is not None and num_idle is None:
             complaint = _nothing_like(flavour)
         with self._lock:
-            self._growth.saw_idle(flavour.name, num_idle, monotonic_s(), complaint)
+            self._growth.saw_idle(flavour.name, num_idle, now, complaint)
 
     def look_at_jobs(self) -> list[Job]:
         """Return the jobs of ours that changed since the last look."""

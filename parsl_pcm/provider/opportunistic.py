@@ -15,15 +15,15 @@ from parsl.providers.errors import SubmitException
 
 from parsl_pcm.clock import monotonic_s
 from parsl_pcm.launch import export, walltime_of
-from parsl_pcm.provider.cancelling import CANCEL_COMMANDS, cancel, jobs_of_run
-from parsl_pcm.provider.demand import BlockRequest, BlockUse, Demand, Limits
 from parsl_pcm.provider.flavours import Flavour
-from parsl_pcm.provider.growth import Growth
-from parsl_pcm.provider.ledger import scheduler_kind
+from parsl_pcm.provider.growth.demand import BlockRequest, BlockUse, Demand, Limits
+from parsl_pcm.provider.growth.growth import Growth
+from parsl_pcm.provider.leftovers.cancelling import CANCEL_COMMANDS, cancel, jobs_of_run
+from parsl_pcm.provider.leftovers.ledger import scheduler_kind
+from parsl_pcm.provider.leftovers.queues import jobs_in_queue
 from parsl_pcm.provider.looking import Looker
-from parsl_pcm.provider.observations import Ending, Job, LookError
-from parsl_pcm.provider.queues import jobs_in_queue
 from parsl_pcm.provider.refusals import is_passing, words_of
+from parsl_pcm.provider.schedulers.observations import Ending, Job, LookError
 from parsl_pcm.provider.statuses import output_paths, parsl_status
 from parsl_pcm.types import NodeResources
 
@@ -104,6 +104,7 @@ class OpportunisticProvider(ExecutionProvider):
         self._lock = threading.RLock()
         self._growth = Growth(self.flavours, limits, keep_warm_s=keep_warm_s)
         self._looker = Looker(self._by_name, self._growth, self._lock)
+        self._submitting = threading.Lock()
         self._looking = threading.Lock()
         self._looked_at: float | None = None
         self._strays: list[tuple[str, str]] = []
@@ -145,6 +146,10 @@ class OpportunisticProvider(ExecutionProvider):
             If no flavour has room, or the site refuses; with the scheduler's own words.
         """
         self._look_if_due()
+        with self._submitting:  # or two threads would both take what is idle
+            return self._submit_best(command, tasks_per_node, job_name)
+
+    def _submit_best(self, command: str, tasks_per_node: int, job_name: str) -> str:
         with self._lock:
             request = self._growth.any_block(monotonic_s())
             if request is None:

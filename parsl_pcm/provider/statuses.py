@@ -6,7 +6,7 @@ from typing import Any
 
 from parsl.jobs.states import JobState, JobStatus
 
-from parsl_pcm.provider.observations import Ending, Job, JobPhase
+from parsl_pcm.provider.schedulers.observations import Ending, Job, JobPhase
 
 _STATE_OF_PHASE = {
     JobPhase.PENDING: JobState.PENDING,

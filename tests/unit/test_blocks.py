@@ -7,7 +7,7 @@ from parsl.jobs.states import JobState, JobStatus
 from parsl_pcm.blocks import MAX_SILENT_ENDS, PATIENCE_WITHOUT_BLOCK_S, BlockErrorHandler
 from parsl_pcm.errors import BlocksFailed
 from parsl_pcm.provider import Flavour, OpportunisticProvider
-from parsl_pcm.provider.demand import BlockRequest
+from parsl_pcm.provider.growth.demand import BlockRequest
 from tests.fake_site import FakeSite
 
 

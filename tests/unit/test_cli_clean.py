@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from parsl_pcm.cli import clean
-from parsl_pcm.provider import cancelling, queues
-from parsl_pcm.provider.ledger import Ledger, cleaning_command
-from parsl_pcm.provider.observations import LookError
+from parsl_pcm.provider.leftovers import cancelling, queues
+from parsl_pcm.provider.leftovers.ledger import Ledger, cleaning_command
+from parsl_pcm.provider.schedulers.observations import LookError
 
 
 class FakeSlurm:

@@ -26,7 +26,7 @@ from parsl.version import VERSION as PARSL_VERSION
 from parsl_pcm.cli import checks_machine, checks_script, checks_site, checks_workers, doctor
 from parsl_pcm.cli.checks import Level, Result, fail, ok, warn
 from parsl_pcm.provider.flavours import Flavour
-from parsl_pcm.provider.observations import IdleGpus, LookError
+from parsl_pcm.provider.schedulers.observations import IdleGpus, LookError
 from parsl_pcm.version import VERSION
 
 COMMAND = "exec parsl-pcm-manager --config {config} --block-id {block_id}"

@@ -10,7 +10,7 @@ import pytest
 
 from parsl_pcm.elasticity import Elasticity
 from parsl_pcm.provider import Flavour, OpportunisticProvider
-from parsl_pcm.provider.observations import Ending, JobPhase
+from parsl_pcm.provider.schedulers.observations import Ending, JobPhase
 from parsl_pcm.types import BlockId, Requirements
 from parsl_pcm.wire.messages import AnyMessage, BlockGone, BlockNotice
 from tests.fake_site import FakeSite

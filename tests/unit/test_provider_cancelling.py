@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from parsl_pcm.provider import cancelling
-from parsl_pcm.provider.cancelling import CANCEL_COMMANDS, MAX_IDS_PER_COMMAND, cancel
-from parsl_pcm.provider.ledger import KINDS, LOCAL, SubmittedJob
-from parsl_pcm.provider.observations import LookError
-from parsl_pcm.provider.queues import QueuedJob
+from parsl_pcm.provider.leftovers import cancelling
+from parsl_pcm.provider.leftovers.cancelling import CANCEL_COMMANDS, MAX_IDS_PER_COMMAND, cancel
+from parsl_pcm.provider.leftovers.ledger import KINDS, LOCAL, SubmittedJob
+from parsl_pcm.provider.leftovers.queues import QueuedJob
+from parsl_pcm.provider.schedulers.observations import LookError
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from parsl_pcm.provider.commands import Forms, NoAnswerError, ask
-from parsl_pcm.provider.observations import LookError
+from parsl_pcm.provider.schedulers.commands import Forms, NoAnswerError, ask
+from parsl_pcm.provider.schedulers.observations import LookError
 
 
 def test_output_alone_is_the_answer_in_the_c_locale() -> None:

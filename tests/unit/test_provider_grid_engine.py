@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from parsl_pcm.provider import grid_engine
-from parsl_pcm.provider.grid_engine import (
+from parsl_pcm.provider.schedulers import grid_engine
+from parsl_pcm.provider.schedulers.grid_engine import (
     TYPE_RESOURCES,
     GridEngineJobs,
     GridEngineProbe,
     idle_gpus,
     jobs,
 )
-from parsl_pcm.provider.observations import JobPhase, LookError
+from parsl_pcm.provider.schedulers.observations import JobPhase, LookError
 
 REAL = Path(__file__).parents[1] / "recorded" / "grid_engine" / "8.1.9"
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from parsl_pcm.provider.demand import BlockRequest, BlockUse, Demand, Limits
 from parsl_pcm.provider.flavours import Flavour
-from parsl_pcm.provider.growth import Growth
-from parsl_pcm.provider.observations import Ending, Job, JobPhase
+from parsl_pcm.provider.growth.demand import BlockRequest, BlockUse, Demand, Limits
+from parsl_pcm.provider.growth.growth import Growth
+from parsl_pcm.provider.schedulers.observations import Ending, Job, JobPhase
 from parsl_pcm.types import Requirements
 
 LOOK_EVERY_S = 5.0

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from parsl_pcm.provider import htcondor
-from parsl_pcm.provider.htcondor import CondorJobs, CondorProbe, idle_gpus, jobs
-from parsl_pcm.provider.observations import Ending, JobPhase, LookError
+from parsl_pcm.provider.schedulers import htcondor
+from parsl_pcm.provider.schedulers.htcondor import CondorJobs, CondorProbe, idle_gpus, jobs
+from parsl_pcm.provider.schedulers.observations import Ending, JobPhase, LookError
 
 RECORDED = Path(__file__).parents[1] / "recorded" / "htcondor"
 STATUS = (RECORDED / "condor_status.json").read_text()

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from parsl.providers import LocalProvider
 
-from parsl_pcm.provider.ledger import (
+from parsl_pcm.provider.leftovers.ledger import (
     Ledger,
     Owner,
     cleaning_command,

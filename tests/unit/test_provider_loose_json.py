@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from parsl_pcm.provider.loose_json import as_dict, as_int, as_list, as_text, loads
-from parsl_pcm.provider.observations import LookError
+from parsl_pcm.provider.schedulers.loose_json import as_dict, as_int, as_list, as_text, loads
+from parsl_pcm.provider.schedulers.observations import LookError
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from parsl.providers.errors import SubmitException
 
 from parsl_pcm.provider import Flavour, OpportunisticProvider
 from parsl_pcm.provider import opportunistic as module
-from parsl_pcm.provider.demand import Demand
-from parsl_pcm.provider.observations import Ending, Job, JobPhase
+from parsl_pcm.provider.growth.demand import Demand
+from parsl_pcm.provider.schedulers.observations import Ending, Job, JobPhase
 from parsl_pcm.types import Requirements
 from tests.fake_site import FakeSite
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from parsl_pcm.provider import cancelling, queues
-from parsl_pcm.provider.ledger import Ledger, read_ledger
-from parsl_pcm.provider.observations import LookError
-from parsl_pcm.provider.orphans import Cleaner, Life, read_run, runs_below
+from parsl_pcm.provider.leftovers import cancelling, queues
+from parsl_pcm.provider.leftovers.ledger import Ledger, read_ledger
+from parsl_pcm.provider.leftovers.orphans import Cleaner, Life, read_run, runs_below
+from parsl_pcm.provider.schedulers.observations import LookError
 
 DEAD = 2**22 + 1
 """No process has this number: it is above Linux's limit."""

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from parsl.jobs.states import JobState, JobStatus
 
-from parsl_pcm.provider.observations import Ending, JobPhase, LookError
-from parsl_pcm.provider.parsl_jobs import ParslJobs
+from parsl_pcm.provider.schedulers.observations import Ending, JobPhase, LookError
+from parsl_pcm.provider.schedulers.parsl_jobs import ParslJobs
 
 
 class Provider:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from parsl_pcm.provider import pbspro
-from parsl_pcm.provider.observations import Ending, IdleGpus, JobPhase, LookError
-from parsl_pcm.provider.pbspro import (
+from parsl_pcm.provider.schedulers import pbspro
+from parsl_pcm.provider.schedulers.observations import Ending, IdleGpus, JobPhase, LookError
+from parsl_pcm.provider.schedulers.pbspro import (
     TYPE_RESOURCES,
     PBSJobs,
     PBSProbe,

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from parsl_pcm.provider import queues
-from parsl_pcm.provider.observations import LookError
-from parsl_pcm.provider.queues import (
+from parsl_pcm.provider.leftovers import queues
+from parsl_pcm.provider.leftovers.queues import (
     QueuedJob,
     jobs_in_queue,
     read_bjobs,
@@ -16,6 +15,7 @@ from parsl_pcm.provider.queues import (
     read_qstat_xml,
     read_squeue,
 )
+from parsl_pcm.provider.schedulers.observations import LookError
 
 QSTAT = """Job Id: 123.pbs01
     Job_Name = pcm-12345678.block-0.1795371187.3812345

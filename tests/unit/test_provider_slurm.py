@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from parsl_pcm.provider import slurm, slurm_json, slurm_text
-from parsl_pcm.provider.commands import NoAnswerError
-from parsl_pcm.provider.observations import Ending, IdleGpus, Job, JobPhase, LookError
-from parsl_pcm.provider.slurm import SlurmJobs, SlurmProbe
-from parsl_pcm.provider.slurm_rows import ENDINGS, JobRow, NodeRow, idle_gpus, job
+from parsl_pcm.provider.schedulers import slurm, slurm_json, slurm_text
+from parsl_pcm.provider.schedulers.commands import NoAnswerError
+from parsl_pcm.provider.schedulers.observations import Ending, IdleGpus, Job, JobPhase, LookError
+from parsl_pcm.provider.schedulers.slurm import SlurmJobs, SlurmProbe
+from parsl_pcm.provider.schedulers.slurm_rows import ENDINGS, JobRow, NodeRow, idle_gpus, job
 
 RECORDED = Path(__file__).parents[1] / "recorded" / "slurm"
 REAL = RECORDED / "22.05.8"

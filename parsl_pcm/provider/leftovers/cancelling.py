@@ -14,10 +14,10 @@ from collections.abc import Collection, Iterable, Sequence
 import psutil
 
 from parsl_pcm.clock import monotonic_s
-from parsl_pcm.provider.commands import ask
-from parsl_pcm.provider.ledger import LOCAL, SubmittedJob, is_same_process
-from parsl_pcm.provider.observations import LookError
-from parsl_pcm.provider.queues import QueuedJob, jobs_in_queue
+from parsl_pcm.provider.leftovers.ledger import LOCAL, SubmittedJob, is_same_process
+from parsl_pcm.provider.leftovers.queues import QueuedJob, jobs_in_queue
+from parsl_pcm.provider.schedulers.commands import ask
+from parsl_pcm.provider.schedulers.observations import LookError
 
 CANCEL_COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "slurm": (("scancel",),),

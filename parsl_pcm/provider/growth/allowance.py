@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
-from parsl_pcm.provider.block import Block
-from parsl_pcm.provider.catalogue import Catalogue
-from parsl_pcm.provider.demand import BlockRequest, Limits
 from parsl_pcm.provider.flavours import Flavour
-from parsl_pcm.provider.holdback import HoldBack
+from parsl_pcm.provider.growth.block import Block
+from parsl_pcm.provider.growth.catalogue import Catalogue
+from parsl_pcm.provider.growth.demand import BlockRequest, Limits
+from parsl_pcm.provider.growth.holdback import HoldBack
 
 REQUEUE_WAIT_S = 120.0
 """A job that is started again takes no GPU before (Slurm's AuthInfo cred_expire, by default)."""

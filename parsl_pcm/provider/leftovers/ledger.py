@@ -2,7 +2,7 @@
 
 Append-only JSON lines in the run directory: who owns the run, each job before anybody can forget
 it, each end. A job submitted in the instant of a crash is in no ledger, but carries the run's tag
-in its name (:mod:`parsl_pcm.provider.cancelling` finds it by that).
+in its name (:mod:`parsl_pcm.provider.leftovers.cancelling` finds it by that).
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from xml.etree import ElementTree
 
 from msgspec import Struct
 
-from parsl_pcm.provider.commands import ask
-from parsl_pcm.provider.observations import LookError
+from parsl_pcm.provider.schedulers.commands import ask
+from parsl_pcm.provider.schedulers.observations import LookError
 
 
 class QueuedJob(Struct, frozen=True, kw_only=True):
@@ -36,7 +36,7 @@ def jobs_in_queue(kind: str) -> list[QueuedJob]:
     Parameters
     ----------
     kind
-        See :func:`parsl_pcm.provider.ledger.scheduler_kind`.
+        See :func:`parsl_pcm.provider.leftovers.ledger.scheduler_kind`.
 
     Raises
     ------

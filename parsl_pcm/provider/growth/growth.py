@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from parsl_pcm.provider.allowance import Allowance
-from parsl_pcm.provider.block import Block, note_use
-from parsl_pcm.provider.catalogue import Catalogue, request_for
-from parsl_pcm.provider.demand import BlockRequest, BlockUse, Demand, Limits
 from parsl_pcm.provider.flavours import Flavour
-from parsl_pcm.provider.history import History
-from parsl_pcm.provider.needs import Needs
-from parsl_pcm.provider.surplus import CANCEL_AGAIN_S, Idleness, Why, find_surplus
+from parsl_pcm.provider.growth.allowance import Allowance
+from parsl_pcm.provider.growth.block import Block, note_use
+from parsl_pcm.provider.growth.catalogue import Catalogue, request_for
+from parsl_pcm.provider.growth.demand import BlockRequest, BlockUse, Demand, Limits
+from parsl_pcm.provider.growth.history import History
+from parsl_pcm.provider.growth.needs import Needs
+from parsl_pcm.provider.growth.surplus import CANCEL_AGAIN_S, Idleness, Why, find_surplus
 
 
 class Growth(History):

@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 from parsl_pcm.clock import wall_s
-from parsl_pcm.provider import slurm_json, slurm_text
-from parsl_pcm.provider.commands import DEFAULT_TIMEOUT_S, Forms, ask
-from parsl_pcm.provider.observations import IdleGpus, Job
-from parsl_pcm.provider.slurm_rows import JobRow, NodeRow, idle_gpus, job
+from parsl_pcm.provider.schedulers import slurm_json, slurm_text
+from parsl_pcm.provider.schedulers.commands import DEFAULT_TIMEOUT_S, Forms, ask
+from parsl_pcm.provider.schedulers.observations import IdleGpus, Job
+from parsl_pcm.provider.schedulers.slurm_rows import JobRow, NodeRow, idle_gpus, job
 
 
 class SlurmProbe:

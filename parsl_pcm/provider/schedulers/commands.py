@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from parsl_pcm.provider.observations import LookError
+from parsl_pcm.provider.schedulers.observations import LookError
 
 DEFAULT_TIMEOUT_S = 20.0
 """A busy Slurm controller answers within seconds; its own clients give up after some 10 s."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from parsl_pcm.provider.demand import BlockRequest, Demand
 from parsl_pcm.provider.flavours import Flavour
+from parsl_pcm.provider.growth.demand import BlockRequest, Demand
 from parsl_pcm.types import Requirements
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from parsl_pcm.provider import block as lives
-from parsl_pcm.provider.allowance import Look
-from parsl_pcm.provider.block import Block, Change
-from parsl_pcm.provider.demand import BlockRequest
 from parsl_pcm.provider.flavours import Flavour
-from parsl_pcm.provider.holdback import HoldBack
-from parsl_pcm.provider.observations import Ending, Job
+from parsl_pcm.provider.growth import block as lives
+from parsl_pcm.provider.growth.allowance import Look
+from parsl_pcm.provider.growth.block import Block, Change
+from parsl_pcm.provider.growth.demand import BlockRequest
+from parsl_pcm.provider.growth.holdback import HoldBack
+from parsl_pcm.provider.schedulers.observations import Ending, Job
 
 LIFE_S = 60.0
 """A block that ran for so long after its contexts were loaded was worth its start."""

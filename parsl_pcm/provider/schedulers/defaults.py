@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from parsl_pcm.provider.observations import JobBook, Probe
+from parsl_pcm.provider.schedulers.observations import JobBook, Probe
 
 if TYPE_CHECKING:
     from parsl.providers.base import ExecutionProvider
@@ -27,7 +27,7 @@ def default_jobs(provider: ExecutionProvider) -> JobBook:
     book = _job_book(_kind(provider), _clusters(provider))
     if book is not None:
         return book
-    from parsl_pcm.provider.parsl_jobs import ParslJobs
+    from parsl_pcm.provider.schedulers.parsl_jobs import ParslJobs
 
     return ParslJobs(provider)
 
@@ -50,19 +50,19 @@ def _clusters(provider: ExecutionProvider) -> str | None:
 def _probe(kind: str, clusters: str | None) -> Probe | None:
     match kind:
         case "SlurmProvider":
-            from parsl_pcm.provider.slurm import SlurmProbe
+            from parsl_pcm.provider.schedulers.slurm import SlurmProbe
 
             return SlurmProbe(clusters=clusters)
         case "CondorProvider":
-            from parsl_pcm.provider.htcondor import CondorProbe
+            from parsl_pcm.provider.schedulers.htcondor import CondorProbe
 
             return CondorProbe()
         case "PBSProProvider":
-            from parsl_pcm.provider.pbspro import PBSProbe
+            from parsl_pcm.provider.schedulers.pbspro import PBSProbe
 
             return PBSProbe()
         case "GridEngineProvider":
-            from parsl_pcm.provider.grid_engine import GridEngineProbe
+            from parsl_pcm.provider.schedulers.grid_engine import GridEngineProbe
 
             return GridEngineProbe()
         case _:
@@ -73,19 +73,19 @@ def _probe(kind: str, clusters: str | None) -> Probe | None:
 def _job_book(kind: str, clusters: str | None) -> JobBook | None:
     match kind:
         case "SlurmProvider":
-            from parsl_pcm.provider.slurm import SlurmJobs
+            from parsl_pcm.provider.schedulers.slurm import SlurmJobs
 
             return SlurmJobs(clusters=clusters)
         case "CondorProvider":
-            from parsl_pcm.provider.htcondor import CondorJobs
+            from parsl_pcm.provider.schedulers.htcondor import CondorJobs
 
             return CondorJobs()
         case "PBSProProvider":
-            from parsl_pcm.provider.pbspro import PBSJobs
+            from parsl_pcm.provider.schedulers.pbspro import PBSJobs
 
             return PBSJobs()
         case "GridEngineProvider":
-            from parsl_pcm.provider.grid_engine import GridEngineJobs
+            from parsl_pcm.provider.schedulers.grid_engine import GridEngineJobs
 
             return GridEngineJobs()
         case _:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from parsl_pcm.provider.cancelling import cancel, jobs_of_run, running_processes
-from parsl_pcm.provider.ledger import (
+from parsl_pcm.provider.leftovers.cancelling import cancel, jobs_of_run, running_processes
+from parsl_pcm.provider.leftovers.ledger import (
     LEDGER_NAME,
     LOCAL,
     LedgerContents,
@@ -18,8 +18,8 @@ from parsl_pcm.provider.ledger import (
     read_ledger,
     record_ends,
 )
-from parsl_pcm.provider.observations import LookError
-from parsl_pcm.provider.queues import QueuedJob, jobs_in_queue
+from parsl_pcm.provider.leftovers.queues import QueuedJob, jobs_in_queue
+from parsl_pcm.provider.schedulers.observations import LookError
 
 
 class Life(enum.Enum):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping, Sequence
 
-from parsl_pcm.provider.block import Block
-from parsl_pcm.provider.catalogue import Catalogue
-from parsl_pcm.provider.demand import BlockUse, Demand
-from parsl_pcm.provider.observations import JobPhase
+from parsl_pcm.provider.growth.block import Block
+from parsl_pcm.provider.growth.catalogue import Catalogue
+from parsl_pcm.provider.growth.demand import BlockUse, Demand
+from parsl_pcm.provider.schedulers.observations import JobPhase
 
 KEEP_WARM_S = 30.0
 """At least: a person at a notebook, or the next stage of a workflow, comes back within that."""

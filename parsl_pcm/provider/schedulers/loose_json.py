@@ -11,7 +11,7 @@ import json
 import re
 from typing import Any
 
-from parsl_pcm.provider.observations import LookError
+from parsl_pcm.provider.schedulers.observations import LookError
 
 _TOKENS = re.compile(r'"(?:\\.|[^"\\])*"|[^\s"{}\[\]:,]+', re.DOTALL)
 _BAD_ESCAPE = re.compile(r'\\(u[0-9a-fA-F]{4}|["\\/bfnrt])|\\')

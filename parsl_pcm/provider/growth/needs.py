@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from parsl_pcm.provider.block import Block
-from parsl_pcm.provider.catalogue import Catalogue
-from parsl_pcm.provider.demand import Demand
+from parsl_pcm.provider.growth.block import Block
+from parsl_pcm.provider.growth.catalogue import Catalogue
+from parsl_pcm.provider.growth.demand import Demand
 
 
 class Needs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from parsl_pcm.provider.observations import Ending, Job, JobPhase, LookError
+from parsl_pcm.provider.schedulers.observations import Ending, Job, JobPhase, LookError
 
 if TYPE_CHECKING:
     from parsl.jobs.states import JobStatus

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from xml.etree import ElementTree
 
-from parsl_pcm.provider.commands import DEFAULT_TIMEOUT_S, ask
-from parsl_pcm.provider.loose_json import as_int
-from parsl_pcm.provider.observations import IdleGpus, Job, JobPhase, LookError
+from parsl_pcm.provider.schedulers.commands import DEFAULT_TIMEOUT_S, ask
+from parsl_pcm.provider.schedulers.loose_json import as_int
+from parsl_pcm.provider.schedulers.observations import IdleGpus, Job, JobPhase, LookError
 
 TYPE_RESOURCES = ("gpu_type", "gputype", "gpu_model")
 """Where sites keep the type of a host's GPUs: Grid Engine itself has no name for it."""

@@ -9,9 +9,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from parsl_pcm.provider.commands import DEFAULT_TIMEOUT_S, ask
-from parsl_pcm.provider.loose_json import as_dict, as_int, as_list, as_text, loads
-from parsl_pcm.provider.observations import Ending, IdleGpus, Job, JobPhase, LookError
+from parsl_pcm.provider.schedulers.commands import DEFAULT_TIMEOUT_S, ask
+from parsl_pcm.provider.schedulers.loose_json import as_dict, as_int, as_list, as_text, loads
+from parsl_pcm.provider.schedulers.observations import Ending, IdleGpus, Job, JobPhase, LookError
 
 # A dynamic slot's GPUs are counted by the partitionable slot that it was cut from; a backfill
 # slot has the same GPUs as the slot beside it.

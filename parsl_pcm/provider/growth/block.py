@@ -5,9 +5,9 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from parsl_pcm.provider.demand import BlockRequest
-from parsl_pcm.provider.holdback import PATIENCE_S
-from parsl_pcm.provider.observations import Ending, Job, JobPhase
+from parsl_pcm.provider.growth.demand import BlockRequest
+from parsl_pcm.provider.growth.holdback import PATIENCE_S
+from parsl_pcm.provider.schedulers.observations import Ending, Job, JobPhase
 
 LOOKS_WITHOUT_JOB = 2
 """In a row, before a job that is not listed counts as ended: one list may be incomplete."""

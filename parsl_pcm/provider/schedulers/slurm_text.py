@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from parsl_pcm.provider.loose_json import as_int
-from parsl_pcm.provider.observations import LookError
-from parsl_pcm.provider.slurm_rows import JobRow, NodeRow, has_gpus
+from parsl_pcm.provider.schedulers.loose_json import as_int
+from parsl_pcm.provider.schedulers.observations import LookError
+from parsl_pcm.provider.schedulers.slurm_rows import JobRow, NodeRow, has_gpus
 
 SIGN = "|"
 # NodeHost would be the name of the machine, which several nodes may share.

@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from parsl_pcm.provider.commands import DEFAULT_TIMEOUT_S, Forms, ask
-from parsl_pcm.provider.loose_json import as_dict, as_int, as_text, loads
-from parsl_pcm.provider.observations import Ending, IdleGpus, Job, JobPhase, LookError
+from parsl_pcm.provider.schedulers.commands import DEFAULT_TIMEOUT_S, Forms, ask
+from parsl_pcm.provider.schedulers.loose_json import as_dict, as_int, as_text, loads
+from parsl_pcm.provider.schedulers.observations import Ending, IdleGpus, Job, JobPhase, LookError
 
 TYPE_RESOURCES = ("gputype", "gpu_type", "gpu_model", "accelerator_model")
 """Where sites keep the type of a node's GPUs: PBS itself has no name for it."""

@@ -15,8 +15,8 @@ from types import MappingProxyType
 
 from msgspec import Struct
 
-from parsl_pcm.provider.loose_json import as_int
-from parsl_pcm.provider.observations import Ending, IdleGpus, Job, JobPhase
+from parsl_pcm.provider.schedulers.loose_json import as_int
+from parsl_pcm.provider.schedulers.observations import Ending, IdleGpus, Job, JobPhase
 
 
 class NodeRow(Struct, frozen=True, kw_only=True):

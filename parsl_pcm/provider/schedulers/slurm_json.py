@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from parsl_pcm.provider.loose_json import as_dict, as_int, as_list, as_text, loads
-from parsl_pcm.provider.observations import LookError
-from parsl_pcm.provider.slurm_rows import JobRow, NodeRow, has_gpus
-from parsl_pcm.provider.slurm_text import decoded
+from parsl_pcm.provider.schedulers.loose_json import as_dict, as_int, as_list, as_text, loads
+from parsl_pcm.provider.schedulers.observations import LookError
+from parsl_pcm.provider.schedulers.slurm_rows import JobRow, NodeRow, has_gpus
+from parsl_pcm.provider.schedulers.slurm_text import decoded
 
 
 def node_rows(output: str, gres_name: str) -> list[NodeRow]:
