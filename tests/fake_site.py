@@ -12,7 +12,7 @@ from parsl.jobs.states import JobState, JobStatus
 from parsl.providers.base import ExecutionProvider
 from parsl.providers.errors import SubmitException
 
-from parsl_pcm.provider.observations import Ending, IdleGpus, Job, JobPhase, LookError
+from parsl_pcm.provider.schedulers.observations import Ending, IdleGpus, Job, JobPhase, LookError
 
 
 class FakeSite(ExecutionProvider):

@@ -22,7 +22,7 @@ from tests.running import wait_for
 RUN = """
 import sys, time
 from parsl.providers import LocalProvider
-from parsl_pcm.provider.ledger import Ledger
+from parsl_pcm.provider.leftovers.ledger import Ledger
 
 ledger = Ledger("runinfo/000/pcm/jobs.jsonl", label="pcm", schedulers=["local"])
 provider = LocalProvider()
