@@ -29,6 +29,7 @@ class FakeSite(ExecutionProvider):
         self.script_dir = None
         self.resources = {}
         self.num_idle = num_idle
+        self.partition = ""
         self.in_queue: dict[str, Job] = {}
         self.commands: list[str] = []
         self.cancelled: list[str] = []
@@ -63,7 +64,7 @@ class FakeSite(ExecutionProvider):
     def look(self) -> list[IdleGpus]:
         self.num_looks += 1
         self._answer()
-        return [IdleGpus(num_idle=self.num_idle, num_total=100)]
+        return [IdleGpus(num_idle=self.num_idle, num_total=100, partition=self.partition)]
 
     def jobs(self, job_ids: Sequence[str]) -> Mapping[str, Job]:
         self._answer()

@@ -59,8 +59,10 @@ class Looker:
         self, flavour: Flavour, rows: Sequence[IdleGpus] | None, complaint: str, now: float
     ) -> None:
         num_idle = None if rows is None else flavour.count_idle(rows)
-        if rows is not None and num_idle is None:
-            complaint = _nothing_like(flavour)
+        if rows is not None:
+            self._note(f"GPUs of {flavour}", "" if num_idle is not None else _nothing_like(flavour))
+            # If the site shows nothing of the kind, one block at a time lets it say so itself.
+            num_idle = 1 if num_idle is None else num_idle
         with self._lock:
             self._growth.saw_idle(flavour.name, num_idle, now, complaint)
 
@@ -141,8 +143,8 @@ def _ask(probe: Probe) -> tuple[Sequence[IdleGpus] | None, str]:
 
 def _nothing_like(flavour: Flavour) -> str:
     return (
-        f"the site shows no GPU of flavour {flavour.name!r} (partition {flavour.partition!r}, type "
-        f"{flavour.gpu_type!r}): check these names with `parsl-pcm doctor`"
+        f"the site shows none in partition {flavour.partition!r} of type {flavour.gpu_type!r}: "
+        "check these names with `parsl-pcm doctor`"
     )
 
 

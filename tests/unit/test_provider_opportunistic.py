@@ -142,6 +142,16 @@ def test_scheduler_that_is_away_is_waited_for(
     assert provider.reason_to_give_up() is None
 
 
+def test_site_that_shows_nothing_of_a_kind_is_asked_for_one_block_at_a_time() -> None:
+    site = FakeSite(num_idle=9)
+    site.partition = "main"
+    flavour = Flavour("wrong", site, probe=site, jobs=site, partition="no-such-partition")
+    provider = OpportunisticProvider([flavour])
+    provider.saw_demand(wanting(5), [])
+    provider.look()
+    assert provider.room() == 1
+
+
 def test_changes_are_told_once_and_parsl_sees_them(clock: Clock) -> None:
     site = FakeSite(num_idle=1)
     provider = provider_of(site)
