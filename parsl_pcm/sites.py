@@ -10,9 +10,10 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib
+import inspect
 import re
 import runpy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,7 +97,7 @@ def load_config(name_or_path: str | Path, **arguments: Any) -> Config:
     name_or_path
         The name of a site; anything with a slash, or that ends in ``.py``, is a file.
     arguments
-        For ``fresh_config``.
+        For ``fresh_config``. A text with commas will do for one that takes several.
 
     Raises
     ------
@@ -113,8 +114,22 @@ def load_config(name_or_path: str | Path, **arguments: Any) -> Config:
             f"{text} needs {' and '.join(missing)}: call {FUNCTION}({example}), or write a file of "
             f"your own with `parsl-pcm sites init {site.name}` and give them defaults there"
         )
-    config = _function(site, is_file=is_file)(**arguments)
+    function = _function(site, is_file=is_file)
+    config = function(**_with_tuples(function, arguments))
     return _checked(config, text)
+
+
+def _with_tuples(
+    function: Callable[..., object], arguments: Mapping[str, object]
+) -> dict[str, object]:
+    """Return the arguments; a text with commas for one that takes several becomes a tuple."""
+    defaults = {each.name: each.default for each in inspect.signature(function).parameters.values()}
+    return {
+        name: tuple(value.split(","))
+        if isinstance(value, str) and isinstance(defaults.get(name), tuple)
+        else value
+        for name, value in arguments.items()
+    }
 
 
 def _function(site: Site, *, is_file: bool) -> Callable[..., object]:

@@ -113,3 +113,9 @@ def test_missing_file_is_refused() -> None:
 def test_file_that_is_no_python_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SiteError, match=r"mine\.py, line 1: no Python"):
         load_config(site_file(tmp_path, "#!/bin/bash\nsrun --x y"[12:]))
+
+
+def test_text_with_commas_will_do_for_several() -> None:
+    site = {"partition": "gpu", "gpu_types": "a10,h100", "address": "127.0.0.1"}
+    provider = load_config("slurm_generic", **site).executors[0].provider
+    assert [flavour.gpu_type for flavour in provider.flavours] == ["a10", "h100"]
