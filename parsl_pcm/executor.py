@@ -40,14 +40,8 @@ from parsl_pcm.errors import (
     InterchangeLost,
     PCMError,
 )
-from parsl_pcm.launch import (
-    ANY_FREE_PORT,
-    block_command,
-    export,
-    interchange_config,
-    walltime_of,
-    write_manager_config,
-)
+from parsl_pcm.launch import ANY_FREE_PORT, interchange_config, write_manager_config
+from parsl_pcm.launchers import block_command, export, walltime_of
 from parsl_pcm.outcomes import raise_failure, raise_given, settle
 from parsl_pcm.payload import run_payload
 from parsl_pcm.pickling import load_result

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from parsl.providers import CondorProvider
-from parsl.providers.base import ExecutionProvider
-from parsl.providers.cluster_provider import ClusterProvider
 from parsl.version import VERSION as PARSL_VERSION
 
 from parsl_pcm.config import InterchangeConfig, ManagerConfig
@@ -88,31 +83,3 @@ def write_manager_config(executor: PCMExecutor, worker_port: int) -> Path:
     with open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         file.write(msgspec.json.encode(config))
     return path
-
-
-def export(variables: Mapping[str, str]) -> str:
-    """Return shell commands that export these variables, for the beginning of a command line."""
-    return "".join(f"export {name}={shlex.quote(value)}; " for name, value in variables.items())
-
-
-def block_command(command: str) -> str:
-    """Return what a block runs, in a shell of the site, so that it becomes the manager.
-
-    The environment of the script is the fallback on its PATH. The age of the shell says how much
-    of the walltime is gone already, the time of ``worker_init`` included.
-    """
-    directory = Path(sys.executable).parent
-    age = "$(ps -o etimes= -p $$ 2>/dev/null | tr -d ' ')"
-    return f'export PATH="$PATH:{directory}"; export PARSL_PCM_BLOCK_AGE_S={age}; {command}'
-
-
-def walltime_of(provider: ExecutionProvider) -> dict[str, str]:
-    """Return the variable that tells a manager how long its block may live; empty if unknown.
-
-    Parsl hands whole minutes to some schedulers, and HTCondor none at all.
-    """
-    if not isinstance(provider, ClusterProvider) or isinstance(provider, CondorProvider):
-        return {}
-    hours, minutes, seconds = (int(part) for part in str(provider.walltime).split(":"))
-    whole_minutes_s = (hours * 60 + minutes) * 60
-    return {"PARSL_PCM_WALLTIME_S": str(whole_minutes_s or seconds)}

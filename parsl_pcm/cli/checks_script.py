@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from parsl_pcm.cli.checks import Level, Result, fail, ok, warn
-from parsl_pcm.launch import block_command, export, walltime_of
+from parsl_pcm.launchers import block_command, export, walltime_of
 from parsl_pcm.provider.schedulers.commands import ask
 from parsl_pcm.provider.schedulers.observations import LookError
 

@@ -14,7 +14,7 @@ from parsl.providers.base import ExecutionProvider
 from parsl.providers.errors import SubmitException
 
 from parsl_pcm.clock import monotonic_s
-from parsl_pcm.launch import export, walltime_of
+from parsl_pcm.launchers import export, walltime_of
 from parsl_pcm.provider.flavours import Flavour
 from parsl_pcm.provider.growth.demand import BlockRequest, BlockUse, Demand, Limits
 from parsl_pcm.provider.growth.growth import Growth
