@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from parsl.config import Config
-from parsl.providers import LocalProvider
+from parsl.providers import LocalProvider, SlurmProvider
 
 from parsl_pcm import PCMExecutor
 from parsl_pcm.provider import Flavour, OpportunisticProvider
@@ -55,10 +55,13 @@ def provider_of(name: str, **more: Any) -> OpportunisticProvider:
 
 @pytest.fixture(autouse=True)
 def _no_accounting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let Parsl's provider for Slurm, which asks for it when it is made, not ask a real one."""
-    stand_in = tmp_path / "sacct"
-    stand_in.write_text("#!/bin/sh\nexit 1\n")
-    stand_in.chmod(0o755)
+    """Answer for ``sacct``, which each SlurmProvider asks when it is made: a process for each."""
+    execute_wait = SlurmProvider.execute_wait
+
+    def without_accounting(self: SlurmProvider, command: str, *rest: Any) -> Any:
+        return (1, "", "") if command == "sacct -X" else execute_wait(self, command, *rest)
+
+    monkeypatch.setattr(SlurmProvider, "execute_wait", without_accounting)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
 
 
