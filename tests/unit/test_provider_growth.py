@@ -472,6 +472,18 @@ def lose_one(state: Growth, now: float, lived_s: float) -> None:
     end(state, job_id, Ending.PREEMPTED, now + lived_s)
 
 
+def test_blocks_that_had_a_warm_context_are_replaced_at_once_however_short_they_lived() -> None:
+    state = growth()
+    for turn in range(6):
+        now = 10.0 * turn
+        state.saw_idle("a10", 1, now)
+        state.saw_demand([demand(1, setup_s=2.0)], [], now)
+        (job_id,) = submit(state, now, f"turn{turn}-")
+        run(state, [job_id], now + 1)
+        state.saw_demand([demand(1, 1, setup_s=2.0)], [use(job_id, setup_s=2.0)], now + 4)
+        end(state, job_id, Ending.PREEMPTED, now + 5)
+
+
 def test_storm_of_preemptions_is_sat_out() -> None:
     state = growth()
     state.saw_demand([demand(1)], [], 0.0)

@@ -161,6 +161,8 @@ class Growth(History):
         has_manager = use is not None and use.num_managers > 0
         if has_manager:
             self.manager_registered(block.job_id, now)
+        if use is not None and use.setup_s is not None:  # a context is warm there
+            self._note_worth(block)
         if use is not None and has_manager and not use.is_idle:
             self._holds[block.flavour].futility.clear()
         note_use(block, has_manager=has_manager, now=now)

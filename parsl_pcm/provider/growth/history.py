@@ -14,7 +14,8 @@ from parsl_pcm.provider.growth.holdback import HoldBack
 from parsl_pcm.provider.schedulers.observations import Ending, Job
 
 LIFE_S = 60.0
-"""A block that ran for so long after its contexts were loaded was worth its start."""
+"""A block that ran for so long beyond the time of a load was worth its start, for all we know;
+one in which a context was seen warm was so in any case."""
 MAX_FAILURES = 3
 """In a row, of submissions or of starts: one may be bad luck of a node, three are not."""
 OWN_FAULTS = (Ending.FAILED, Ending.FINISHED, Ending.TIMED_OUT)
@@ -123,12 +124,15 @@ class History:
 
     def _is_early(self, block: Block, now: float) -> bool:
         """Whether an end would come too early for the block to have been worth its start."""
-        if block.lived_s(now) < LIFE_S + self._setup_s:
-            return True
+        if block.lived_s(now) >= LIFE_S + self._setup_s:
+            self._note_worth(block)
+        return not block.has_lived
+
+    def _note_worth(self, block: Block) -> None:
+        """Note that a block was worth its start, whatever becomes of it."""
         if not block.has_lived:
             block.has_lived = True
             self._holds[block.flavour].losses.clear()
-        return False
 
     def _learn(self, block: Block, change: Change | None, *, is_early: bool, now: float) -> None:
         hold = self._holds[block.flavour]
