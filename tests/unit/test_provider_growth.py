@@ -484,6 +484,29 @@ def test_blocks_that_had_a_warm_context_are_replaced_at_once_however_short_they_
         end(state, job_id, Ending.PREEMPTED, now + 5)
 
 
+def test_job_that_waits_to_be_started_again_goes_when_another_was_asked_for() -> None:
+    state = with_running_blocks(1)
+    state.saw_jobs(["j0"], found(job("j0", JobPhase.PENDING, num_restarts=1)), 10.0)
+    state.saw_demand([demand(1)], [], 10.0)
+    assert state.to_give_back(10.0) == []
+    state.saw_idle("a10", 1, 11.0)
+    (new,) = submit(state, 11.0, "new")
+    assert state.to_give_back(11.0) == ["j0"]
+    state.given_back("j0", 11.0)
+    run(state, [new], 12.0)
+    assert state.to_give_back(12.0) == []
+
+
+def test_job_that_was_started_again_before_it_was_given_back_stays() -> None:
+    state = with_running_blocks(1)
+    state.saw_jobs(["j0"], found(job("j0", JobPhase.PENDING, num_restarts=1)), 10.0)
+    state.saw_demand([demand(2)], [], 10.0)
+    state.saw_idle("a10", 1, 11.0)
+    submit(state, 11.0, "new")
+    state.saw_jobs(["j0"], found(job("j0", num_restarts=1)), 12.0)
+    assert state.to_give_back(12.0) == []
+
+
 def test_storm_of_preemptions_is_sat_out() -> None:
     state = growth()
     state.saw_demand([demand(1)], [], 0.0)

@@ -46,6 +46,8 @@ class Block:
     """While it waits: since when nobody needs it."""
     has_lived: bool = False
     """It ran for long enough to be worth its start."""
+    is_replaced: bool = False
+    """Another one was asked for while it waited to be started again."""
     num_looks_without: int = 0
     ending: Ending | None = None
     words: str = ""
@@ -72,6 +74,11 @@ class Block:
         """Whether its manager may still be expected."""
         is_on_its_way = self.phase is JobPhase.PENDING or self.phase is JobPhase.RUNNING
         return is_on_its_way and not self.is_given_back and not self.is_counted
+
+    def could_be_replaced_by(self, request: BlockRequest) -> bool:
+        """Whether a new block makes this one superfluous, which waits to be started again."""
+        is_like_it = (self.flavour, self.num_gpus) == (request.flavour, request.num_gpus)
+        return is_like_it and self.is_between_lives and not (self.is_given_back or self.is_replaced)
 
     def is_stuck(self, now: float) -> bool:
         """Whether it is not worth waiting for while GPUs are idle elsewhere."""
@@ -173,4 +180,5 @@ def _begin_again(block: Block, phase: JobPhase, now: float) -> None:
     block.waiting_since_s = now
     block.running_since_s = None if phase is JobPhase.PENDING else now
     block.has_manager = block.has_registered = block.is_counted = block.has_lived = False
+    block.is_replaced = False
     block.managerless_since_s = None

@@ -60,6 +60,10 @@ class History:
 
     def submitted(self, job_id: str, request: BlockRequest, now: float) -> None:
         """Take in that a block was asked for, and its job."""
+        for block in self._blocks.values():
+            if block.could_be_replaced_by(request):
+                block.is_replaced = True
+                break
         self._blocks[job_id] = lives.open_block(job_id, request, now)
         self._holds[request.flavour].was_accepted(request.num_gpus)
 

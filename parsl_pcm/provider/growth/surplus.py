@@ -30,6 +30,7 @@ class Why(enum.Enum):
     IDLE = "idle for longer than loading again would take"
     TAIL = "idle, and nothing is left for it to do"
     USELESS = "idle though work waits that it should be able to do"
+    REPLACED = "waits to be started again, and another was asked for meanwhile"
     EMPTY = "runs without a manager"
     IN_THE_WAY = "waits, while a GPU is idle for another block that max_blocks forbids"
 
@@ -117,6 +118,8 @@ def find_surplus(
 def _judge_without_idleness(
     block: Block, idleness: Idleness, *, has_work: bool, now: float
 ) -> Why | None:
+    if block.is_replaced and block.is_between_lives:
+        return Why.REPLACED
     since_s = block.managerless_since_s
     if since_s is not None and block.phase is JobPhase.RUNNING and now - since_s >= MANAGERLESS_S:
         return Why.EMPTY
