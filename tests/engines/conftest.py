@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from engines_under_test import ENGINES, REQUIRED, need
+from engines_under_test import ENGINES, OTHERS, REQUIRED, need
 from tiny_llama import make_tiny_llama
 
 from parsl_pcm import ContextRecipe
@@ -21,9 +21,9 @@ os.environ.update(llama_cpp.env)
 
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse to require an engine that does not exist: a slip there would hide a skipped test."""
-    if unknown := REQUIRED - set(ENGINES):
+    if unknown := REQUIRED - {*ENGINES, *OTHERS}:
         raise pytest.UsageError(
-            f"PARSL_PCM_REQUIRE names {sorted(unknown)}; there are {sorted(ENGINES)}"
+            f"PARSL_PCM_REQUIRE names {sorted(unknown)}; there are {sorted({*ENGINES, *OTHERS})}"
         )
 
 

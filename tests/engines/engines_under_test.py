@@ -47,6 +47,8 @@ ENGINES = {
         ).options(gpus=0),
     ),
 }
+OTHERS = {"slurm"}
+"""What PARSL_PCM_REQUIRE may name besides engines: see tests/slurm."""
 REQUIRED = {name for name in os.environ.get("PARSL_PCM_REQUIRE", "").split(",") if name}
 
 
