@@ -14,6 +14,7 @@ import shlex
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import typeguard
@@ -42,6 +43,7 @@ from parsl_pcm.errors import (
 )
 from parsl_pcm.launch import ANY_FREE_PORT, interchange_config, write_manager_config
 from parsl_pcm.launchers import block_command, export, walltime_of
+from parsl_pcm.logfile import log_to
 from parsl_pcm.outcomes import raise_failure, raise_given, settle
 from parsl_pcm.payload import run_payload
 from parsl_pcm.pickling import load_result
@@ -212,6 +214,7 @@ class PCMExecutor(HighThroughputExecutor):
         """Start the interchange and the initial blocks."""
         BlockProviderExecutor.start(self)
         os.makedirs(self.logdir, exist_ok=True)
+        self._end_log = log_to(Path(self.logdir) / "executor.log")
         if self.encrypted:
             self.cert_dir = os.path.abspath(curvezmq.create_certificates(self.logdir))
         client = InterchangeClient(on_message=self._on_message, on_lost=self._on_interchange_lost)
@@ -270,6 +273,7 @@ class PCMExecutor(HighThroughputExecutor):
         self._fail_open_tasks(PCMError("the executor was shut down before this task ended"))
         self._blocks.close(is_cancelling=self.bad_state_is_set)
         BlockProviderExecutor.shutdown(self)
+        self._end_log()
 
     def monitor_resources(self) -> bool:
         """No: Parsl's resource monitor forks around each task, which breaks CUDA."""

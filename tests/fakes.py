@@ -16,7 +16,7 @@ from random import Random
 from parsl_pcm.core import actions, events
 from parsl_pcm.core.actions import Action
 from parsl_pcm.core.check import check
-from parsl_pcm.core.departures import FORGIVE_S
+from parsl_pcm.core.departures import FORGIVE_S, WALLTIME_SIGNAL_S
 from parsl_pcm.core.events import Event
 from parsl_pcm.core.policy import DefaultPolicy
 from parsl_pcm.core.records import HostRecord, PieceRecord
@@ -213,7 +213,8 @@ class FakePool:
             self.gone_by[manager_id] = self.now + remaining_s
         elif before is None:
             walltime = self.leave_at.get(manager_id, math.inf) + LEAVE_S
-            self.gone_by[manager_id] = min(walltime, self.now + NOTICE_S)
+            is_about_walltime = walltime - self.now <= WALLTIME_SIGNAL_S
+            self.gone_by[manager_id] = walltime if is_about_walltime else self.now + NOTICE_S
         return self.feed(events.ManagerClosing(manager_id=manager_id, remaining_s=remaining_s))
 
     def let_time_pass(self, duration_s: float) -> None:

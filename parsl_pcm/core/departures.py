@@ -20,6 +20,7 @@ from parsl_pcm.core.records import (
     Blame,
     ContextRecord,
     HostRecord,
+    LeaseRecord,
     ManagerRecord,
     PieceRecord,
 )
@@ -30,6 +31,9 @@ from parsl_pcm.core.walltime import LEAVE_S, enough_s, left_s, rest_s
 SETTLE_S = 1.0
 """How long an exact notice may take after one that says nothing exact: the scheduler shows it
 within 0.6 s of the preemption (Slurm 22.05), if anybody looks."""
+WALLTIME_SIGNAL_S = 90.0
+"""A notice so shortly before the end of a walltime is about that end: ``--signal=B:TERM@30``, which
+Slurm may send 60 s early."""
 FORGIVE_S = 2.0
 """A host that died so shortly before its node did was killed with the node."""
 USE_CHECK_S = 5.0
@@ -102,6 +106,8 @@ class Departures:
         now = self._dispatcher.now
         if remaining_s is None and manager.is_closing:
             return
+        if remaining_s is None and manager.ends_at - now <= WALLTIME_SIGNAL_S:
+            remaining_s = manager.ends_at - now
         if remaining_s is None:
             manager.ends_at = min(manager.ends_at, now + self._notice_s)
             self._timers.set(TimerKind.SETTLE, manager.manager_id, now + SETTLE_S)
@@ -196,11 +202,21 @@ class Departures:
         now = self._dispatcher.now
         for host in manager.hosts.values():
             for lease in list(host.leases.values()):
-                rest = rest_s(lease, now)
-                if lease.started_at is not None and (rest is None or now + rest > manager.ends_at):
+                if lease.started_at is not None and self._ends_too_late(lease, now):
                     self._dispatcher.abandon(lease)
         self.wind_down(manager)
         self._make_up_for_a_node()
+
+    def _ends_too_late(self, lease: LeaseRecord, now: float) -> bool:
+        """Whether a piece should begin again elsewhere now rather than be waited for.
+
+        One of unknown length may end any moment: it goes only where a warm host is free at once.
+        """
+        rest = rest_s(lease, now)
+        if rest is not None:
+            return now + rest > lease.host.manager.ends_at
+        least = lease.host.context.loads.least_loaded()
+        return least is not None and least.load < lease.host.context.requirements.max_concurrency
 
     def _move_all(self, manager: ManagerRecord) -> None:
         for host in manager.hosts.values():

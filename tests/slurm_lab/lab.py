@@ -30,6 +30,7 @@ from tests.slurm_lab.waiting import wait_for
 _NULL_DEVICE = os.makedev(1, 3)
 _COMMAND_TIMEOUT_S = 30.0
 _CONTROLLER = "slurmctld"
+_USABLE = {"idle", "mixed", "allocated", "completing", "planned"}
 GUEST = "guest"
 """Name of the jobs that take GPUs back."""
 
@@ -78,7 +79,7 @@ class SlurmLab:
             self._daemons |= start_accounting(self._layout, self.environment)
         self._start(_CONTROLLER, _CONTROLLER, "-D")
         for node in self.nodes.values():
-            self._start(f"slurmd {node}", "slurmd", "-D", "-N", node)
+            self._start_node(node)
         wait_for(self._is_idle, f"all nodes are idle; see {self._layout.folder}/log")
 
     def use_here(self) -> None:
@@ -93,6 +94,9 @@ class SlurmLab:
             _, daemon = self._daemons.popitem()
             daemon.stop()
         remove_cgroups(self.nodes.values())
+
+    def _start_node(self, node: str) -> None:
+        self._start(f"slurmd {node}", "slurmd", "-D", "-N", node)
 
     def _start(self, name: str, *command: str) -> None:
         log = self._layout.log(name.replace(" ", "-") + "-output")
@@ -254,16 +258,17 @@ class SlurmLab:
         self.run("scontrol", "update", f"nodename={node}", "state=down", "reason=failed")
 
     def repair(self, node: str) -> None:
-        """Make a node that failed usable again."""
+        """Make a node that failed usable again, as one that has been started anew."""
+        if self._state(node).startswith("down"):
+            self.run("scontrol", "update", f"nodename={node}", "state=resume")
+            # Without it the node stays unused until the controller asks for it: 100 s.
+            self._daemons.pop(f"slurmd {node}").stop()
+            self._start_node(node)
+        wait_for(lambda: self._state(node) in _USABLE, f"{node} is up")
 
-        def is_up() -> bool:
-            if "down" not in self.run("sinfo", "-h", "-n", node, "-p", DEDICATED, "-o", "%T"):
-                return True
-            with contextlib.suppress(RuntimeError):  # it came back by itself since
-                self.run("scontrol", "update", f"nodename={node}", "state=resume")
-            return False
-
-        wait_for(is_up, f"{node} is up")
+    def _state(self, node: str) -> str:
+        """Return the state of a node in Slurm's words; with a star if it does not answer."""
+        return self.run("sinfo", "-h", "-n", node, "-p", DEDICATED, "-o", "%T").strip()
 
     @contextlib.contextmanager
     def outage(self) -> Iterator[None]:

@@ -78,13 +78,38 @@ def test_piece_that_ends_too_late_runs_elsewhere_at_once() -> None:
     assert ready(pool, 2) == [send(3, task=1, host=2, manager="m1")]
 
 
-def test_piece_of_unknown_duration_runs_elsewhere_at_once() -> None:
+def test_piece_of_unknown_duration_is_waited_for_until_the_end() -> None:
     pool = new_pool(cpu_node(), cpu_node())
     submit(pool)
     ready(pool)
-    assert take_back(pool, "m0", 60.0) == [
+    assert take_back(pool, "m0", 30.0) == []
+    assert pass_time(pool, 29.9) == []
+    assert pass_time(pool, 30.0) == [
         abandon(1), stop(1, "m0"), dismiss("m0"), start(2, "m1"),
     ]  # fmt: skip
+
+
+def test_piece_of_unknown_duration_runs_on_a_free_warm_host_at_once() -> None:
+    pool = new_pool(cpu_node(), cpu_node())
+    submit(pool)
+    submit(pool)
+    ready(pool)
+    pool.feed(events.TaskCancelled(task_id=TaskId(1)))
+    ready(pool, 2)  # which has nothing to do
+    assert take_back(pool, "m0", 60.0) == [
+        abandon(1), stop(1, "m0"), dismiss("m0"), send(2, task=0, host=2, manager="m1"),
+    ]  # fmt: skip
+
+
+def test_notice_shortly_before_the_end_of_the_walltime_is_about_that_end() -> None:
+    pool = new_pool()
+    pool.register(cpu_node(), remaining_s=50.0)
+    submit(pool)
+    ready(pool)
+    pool.now = 10.0
+    assert take_back(pool, "m0", None) == []
+    assert pass_time(pool, 49.0) == []
+    assert pass_time(pool, 50.0) == [abandon(1), stop(1, "m0"), dismiss("m0")]
 
 
 def test_overdue_piece_is_given_until_the_end() -> None:

@@ -139,7 +139,8 @@ def test_nodes_that_the_site_took_back_with_notice_are_counted_apart() -> None:
     ready(pool, 1)
     ready(pool, 2)
     take_back(pool, "m0", None)
-    take_back(pool, "m0", 5.0)  # its piece is abandoned: nobody knows how long it takes
+    take_back(pool, "m0", 5.0)
+    pass_time(pool, 5.0)  # its piece is abandoned
     finished(pool, 1)
     finished(pool, 2)
     finished(pool, 3)  # that piece, on m1
