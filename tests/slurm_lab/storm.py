@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 
+from parsl_pcm.core.actions import DeliverRange
+from parsl_pcm.eventlog import read_log
 from tests.slurm_lab.books import Books
 from tests.slurm_lab.lab import SlurmLab
 from tests.slurm_lab.waiting import wait_for
@@ -33,7 +37,6 @@ class Damage:
     num_items: int
     num_lost: int
     """Items without their result: an exception, another item's result, or none."""
-    num_delivered_twice: int
     num_repeated: int
     """Items that were begun more than once."""
     num_overlaps: int
@@ -55,7 +58,6 @@ class Storm:
         self._submit = submit
         self._chance = chance
         self._futures: list[Future[int]] = []
-        self._num_deliveries: dict[int, int] = {}
 
     def rage(self, num_events: int) -> Damage:
         """Strike so often, wait until every item has ended, and count."""
@@ -90,11 +92,7 @@ class Storm:
         for _ in range(NUM_OPEN_ITEMS - num_open):
             item = len(self._futures)
             future = self._submit(item, self._chance.uniform(*ITEM_S))
-            future.add_done_callback(lambda _, item=item: self._note(item))  # type: ignore[misc]
             self._futures.append(future)
-
-    def _note(self, item: int) -> None:
-        self._num_deliveries[item] = self._num_deliveries.get(item, 0) + 1
 
     def _count(self, num_preemptions: int, num_node_failures: int) -> Damage:
         deadline = time.monotonic() + END_TIMEOUT_S
@@ -108,10 +106,19 @@ class Storm:
             num_node_failures=num_node_failures,
             num_items=len(self._futures),
             num_lost=len(lost),
-            num_delivered_twice=sum(count > 1 for count in self._num_deliveries.values()),
             num_repeated=sum(count > 1 for count in self._books.num_runs().values()),
             num_overlaps=len(self._books.entries("overlap")),
         )
+
+
+def num_deliveries(log: Path) -> Counter[int]:
+    """Return how often each task's result was delivered, by the event log of its run."""
+    return Counter(
+        action.task_id
+        for record in read_log(log).records
+        for action in record.actions
+        if isinstance(action, DeliverRange)
+    )
 
 
 def _is_right(item: int, future: Future[int], timeout_s: float) -> bool:
