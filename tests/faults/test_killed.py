@@ -135,7 +135,7 @@ def test_task_that_kills_its_hosts_is_named_and_those_behind_it_succeed(tmp_path
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
 def test_work_of_a_manager_that_goes_is_done_elsewhere(signum: signal.Signals, tmp_path: Path):
     started, gate = tmp_path / "started", tmp_path / "gate"
-    with running(tmp_path / "run") as executor:
+    with running(tmp_path / "run", notice_s=1.0) as executor:
         futures = [wait_for_file(str(gate), str(started)) for _ in range(6)]
         wait_for(lambda: len(pids_in(started)) == 2, "both hosts run a call")
         (manager,) = descendants(MANAGER)

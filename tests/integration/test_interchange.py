@@ -202,7 +202,7 @@ def running_piece(site: Site, manager: PlayedManager, task: int = 0) -> LeaseId:
 def test_manager_that_closes_hands_its_piece_over_and_is_dismissed(site: Site) -> None:
     first, second = site.manager("first"), site.manager("second", block="1")
     lease = running_piece(site, first)
-    first.send(messages.ManagerClosing(reason="SIGTERM", remaining_s=30.0))
+    first.send(messages.ManagerClosing(reason="SIGTERM", remaining_s=1.0))
     second.build_host()
     assert second.wait_for(messages.RunPiece).task_id == 0
     assert first.wait_for(messages.Shutdown).reason == "the site takes this node back"
@@ -223,7 +223,7 @@ def test_notice_of_the_scheduler_closes_the_managers_of_that_start_of_the_block(
         )
     assert site.departures() == []
     for _ in range(3):  # every look at the queue says it again
-        site.tell(messages.BlockNotice(block_id=BlockId("0"), num_restarts=1, remaining_s=30.0))
+        site.tell(messages.BlockNotice(block_id=BlockId("0"), num_restarts=1, remaining_s=1.0))
     manager.wait_for(messages.Shutdown)
     assert site.departures() == ["0: the site takes its block back"]
 

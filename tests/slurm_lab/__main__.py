@@ -15,7 +15,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A private Slurm with fake GPUs, until Ctrl-C.")
     parser.add_argument("--accounting", action="store_true", help="make sacct work")
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Also where it was started in the background, with Ctrl-C ignored.
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.default_int_handler)
     with (
         contextlib.suppress(KeyboardInterrupt),
         slurm_lab(LabSettings(with_accounting=args.accounting)) as lab,
