@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
+import time
 from pathlib import Path
 
 from parsl.providers.base import ExecutionProvider
@@ -74,7 +74,7 @@ class BlockJobs:
                     self.ledger.path,
                 )
                 return
-            threading.Event().wait(SWEEP_PAUSE_S)
+            time.sleep(SWEEP_PAUSE_S)
 
     def _cancel_rest(self, kind: str) -> str:
         """Cancel what is in the queue; return what is wrong, "" if nothing is left."""

@@ -120,7 +120,7 @@ class Elasticity:
         """Do what is due; return whether another look is wanted without being called."""
         is_needed = self._take_demand()
         if not is_needed and not self._provider.has_open_jobs():
-            return self._provider.min_blocks > 0
+            return False
         for job in self._provider.look():
             self._tell_change(job)
         self._take_demand()
@@ -130,7 +130,7 @@ class Elasticity:
         return True
 
     def _take_demand(self) -> bool:
-        """Tell the provider what waits and what the blocks do; return whether anything waits."""
+        """Tell the provider what waits and what the blocks do; return whether blocks are needed."""
         answer = self._blocks.ask_demand()
         demands = [_demand(row) for row in answer["contexts"]]
         rows = [(self._blocks.job_of_block(row["block_id"]), row) for row in answer["blocks"]]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -31,13 +29,6 @@ class Result(Struct, frozen=True):
     """More of what was seen, the first row a heading."""
     text: str = ""
     """All of it, for those who ask."""
-
-
-class Section(NamedTuple):
-    """Checks of one thing."""
-
-    name: str
-    checks: Iterable[Callable[[], Result]]
 
 
 def ok(title: str, detail: str, table: tuple[tuple[str, ...], ...] = ()) -> Result:

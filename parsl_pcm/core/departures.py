@@ -1,7 +1,8 @@
 """How nodes leave: held, drained, at the end of their walltime, taken back, or lost.
 
 A node that the site takes back gets nothing new and keeps what it will have done by then, as far
-as we can estimate; all else runs elsewhere at once. When nothing is left, or the time is over, its
+as we can estimate; all else runs elsewhere at once. What nobody can estimate yet is kept too,
+unless a warm host is free for it. When nothing is left, or the time is over, its
 manager is dismissed. A node that has no time left for anything that waits is dismissed too, so that
 a fresh one may come in its place.
 """

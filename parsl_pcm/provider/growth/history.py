@@ -20,10 +20,6 @@ MAX_FAILURES = 3
 """In a row, of submissions or of starts: one may be bad luck of a node, three are not."""
 OWN_FAULTS = (Ending.FAILED, Ending.FINISHED, Ending.TIMED_OUT)
 """Ends that the site did not cause: before a manager registered, something is wrong with ours."""
-NO_SUCH_GPUS = (
-    "the site shows no GPUs like that: check partition and gpu_type of the flavour against what "
-    "parsl-pcm doctor lists"
-)
 
 
 class History:
@@ -53,7 +49,7 @@ class History:
         """Take in how many GPUs of a flavour are idle; None: unknown, and ``words`` say why."""
         if num_idle is None:
             self._looks.pop(flavour, None)
-            self._holds[flavour].probe_trouble = words or NO_SUCH_GPUS
+            self._holds[flavour].probe_trouble = words
         else:
             self._looks[flavour] = Look(num_idle, now)
             self._holds[flavour].probe_trouble = None
