@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import signal
 from collections import Counter
+from concurrent.futures import Future
 from pathlib import Path
 
 import psutil
@@ -17,6 +19,8 @@ from parsl_pcm.eventlog import read_log, replay
 from tests.running import HOST, MANAGER, descendants, one_block, running, wait_for
 
 NUM_CALLS = 2000
+PARCEL = 50
+"""Calls made at once: more than wait at the hosts, so that each kill hits work."""
 
 
 @context
@@ -46,34 +50,37 @@ def plain(i, folder):
     return i, i * i
 
 
-def kill_one(what: str, chance: random.Random) -> bool:
-    """Kill one of these processes, as the kernel or the site would; False if there is none."""
-    alive = sorted(descendants(what), key=lambda process: process.pid)
-    if not alive:
-        return False
-    victim = chance.choice(alive)
+def kill_one(what: str, chance: random.Random) -> None:
+    """Kill one of these processes, as the kernel or the site would; wait until there is one."""
+    alive = wait_for(lambda: descendants(what), f"there is a {what} to kill")
+    victim = chance.choice(sorted(alive, key=lambda process: process.pid))
     signum = signal.SIGKILL if what == HOST or chance.random() < 0.5 else signal.SIGTERM
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         victim.send_signal(signum)
-    except psutil.NoSuchProcess:
-        return False
-    return True
 
 
-def kill_until_done(executor: PCMExecutor, futures: list, chance: random.Random) -> Counter[str]:
-    """Kill something each time that some more calls have ended; replace lost blocks."""
+def wait_until_done(futures: list[Future[tuple[int, int]]], num_calls: int) -> None:
+    wait_for(
+        lambda: sum(future.done() for future in futures) >= num_calls, f"{num_calls} calls are done"
+    )
+
+
+def run_and_kill(
+    executor: PCMExecutor, folder: Path, chance: random.Random
+) -> tuple[list[Future[tuple[int, int]]], Counter[str]]:
+    """Make the calls in parcels, kill something in the middle of each, replace lost blocks."""
+    futures: list[Future[tuple[int, int]]] = []
     killed: Counter[str] = Counter()
-    while (num_done := sum(future.done() for future in futures)) < NUM_CALLS:
-        next_kill = min(NUM_CALLS, num_done + chance.randrange(10, 80))
-        wait_for(
-            lambda n=next_kill: sum(future.done() for future in futures) >= n,
-            f"{next_kill} calls are done",
-        )
+    for first in range(0, NUM_CALLS, PARCEL):
+        calls = range(first, first + PARCEL)
+        futures += [chance.choice([square, plain])(i, str(folder)) for i in calls]
+        wait_until_done(futures, first + chance.randrange(PARCEL // 2))
         what = chance.choice([HOST, HOST, HOST, MANAGER])
-        killed[what] += kill_one(what, chance)
+        kill_one(what, chance)
+        killed[what] += 1
         if len(descendants(MANAGER)) < 2:
             executor.scale_out_facade(1)
-    return killed
+    return futures, killed
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -83,8 +90,7 @@ def test_random_kills_lose_nothing_and_deliver_nothing_twice(seed: int, tmp_path
     folder.mkdir()
     provider = one_block(init_blocks=2, min_blocks=0, max_blocks=100)
     with running(tmp_path / "run", provider=provider, parsl_settings={"retries": 0}) as executor:
-        futures = [chance.choice([square, plain])(i, str(folder)) for i in range(NUM_CALLS)]
-        killed = kill_until_done(executor, futures, chance)
+        futures, killed = run_and_kill(executor, folder, chance)
         assert [future.result(timeout=60) for future in futures] == [
             (i, i * i) for i in range(NUM_CALLS)
         ]
