@@ -12,11 +12,17 @@ from parsl.providers.base import ExecutionProvider
 from parsl_pcm.block_jobs import BlockJobs
 from parsl_pcm.client import InterchangeClient
 from parsl_pcm.elasticity import Elasticity
+from parsl_pcm.errors import InterchangeLost
 from parsl_pcm.provider.leftovers.ledger import cleaning_command
 from parsl_pcm.provider.opportunistic import OpportunisticProvider
+from parsl_pcm.slots import slots_wanted
 from parsl_pcm.types import BlockId, NodeResources
 from parsl_pcm.wire.codec import Envelope
 from parsl_pcm.wire.messages import AnyMessage
+
+
+ANSWER_TIMEOUT_S = 10.0
+"""An interchange answers in milliseconds; Parsl's strategy, which asks, serves all executors."""
 
 
 class BlockExecutor(Protocol):
@@ -24,6 +30,8 @@ class BlockExecutor(Protocol):
 
     blocks_to_job_id: dict[str, Any]
     job_ids_to_block: dict[Any, str]
+    cores_per_worker: float
+    workers_per_node: int | float
     _status: dict[str, JobStatus]
     _simulated_status: dict[str, JobStatus]
 
@@ -96,6 +104,25 @@ class BlockControl:
         """Return how many of so many blocks may be asked for now."""
         return (
             num_blocks if self._opportunist is None else min(num_blocks, self._opportunist.room())
+        )
+
+    def slots_wanted(self, num_futures: int) -> int:
+        """Return how many slots so many open futures could use now.
+
+        As many as there are futures, if the interchange does not answer.
+        """
+        if num_futures == 0 or self._client.is_own_thread:  # whose answers would come through it
+            return num_futures
+        try:
+            demands = self._client.ask("DEMAND", timeout_s=ANSWER_TIMEOUT_S)["contexts"]
+        except (InterchangeLost, TimeoutError):
+            return num_futures
+        executor = self._executor
+        num_blocks = sum(not each.terminal for each in executor._status.values())
+        return slots_wanted(
+            demands,
+            num_slots=int(num_blocks * executor.workers_per_node * self._provider.nodes_per_block),
+            cores_per_slot=executor.cores_per_worker,
         )
 
     def work_came(self) -> None:

@@ -141,6 +141,11 @@ class InterchangeClient:
         self.send(Envelope(message))
         return reply.result(timeout=timeout_s)
 
+    @property
+    def is_own_thread(self) -> bool:
+        """Whether this is asked in the thread that receives: it must not wait for an answer."""
+        return threading.current_thread() is self._thread
+
     def close(self, reason: str, *, timeout_s: float) -> None:
         """End the interchange and everything behind it; wait until it has, else kill it."""
         if self._process is None or self._thread is None:

@@ -11,6 +11,9 @@
         |   +-- ContextDoesNotFit    the context needs more than any node has
         |   +-- TaskKillsHost        the task killed its host on every attempt
         |   +-- RemoteError          stands for a user's exception that cannot travel
+        +-- SinkError                results cannot be written where they are to go
+        |   +-- ResultNotWritable    one item's result is nothing that the file can hold
+        +-- ResumeRefused            what is there belongs to another map
         +-- InterchangeLost          our central process ended
         +-- BlocksFailed             no block can serve the tasks: none starts, or none is left
 
@@ -81,6 +84,18 @@ class TaskKillsHost(TaskError):
 
 class RemoteError(TaskError):
     """The user's function raised an exception, or gave a result, that cannot be pickled."""
+
+
+class SinkError(PCMError):
+    """Results of a map cannot be written where ``sink=`` or ``resume=`` says."""
+
+
+class ResultNotWritable(SinkError):
+    """The result of an item is nothing that the file can hold."""
+
+
+class ResumeRefused(PCMError):
+    """A map cannot go on with what is there: it is another map's, or nothing tells whose."""
 
 
 class InterchangeLost(PCMError):

@@ -36,17 +36,14 @@ from parsl_pcm.block_jobs import BlockJobs
 from parsl_pcm.blocks import BlockErrorHandler
 from parsl_pcm.client import CommandClient, InterchangeClient
 from parsl_pcm.declaration import check_specification
-from parsl_pcm.errors import (
-    BlocksFailed,
-    InterchangeLost,
-    PCMError,
-)
+from parsl_pcm.errors import BlocksFailed, InterchangeLost, PCMError
 from parsl_pcm.launch import ANY_FREE_PORT, interchange_config, write_manager_config
 from parsl_pcm.launchers import block_command, export, walltime_of
 from parsl_pcm.logfile import log_to
-from parsl_pcm.outcomes import raise_failure, raise_given, settle
+from parsl_pcm.mapped_tasks import MappedTasks
+from parsl_pcm.mapping.link import MapReceiver
+from parsl_pcm.open_tasks import OpenTasks
 from parsl_pcm.payload import run_payload
-from parsl_pcm.pickling import load_result
 from parsl_pcm.status import ContextStatus
 from parsl_pcm.submission import Submission
 from parsl_pcm.types import TaskId
@@ -203,6 +200,8 @@ class PCMExecutor(HighThroughputExecutor):
         self._client: InterchangeClient | None = None
         self._submission = Submission(default_cores=cores_per_worker)
         self._task_ids = itertools.count(1)
+        maps = MappedTasks(self._send, self._next_task_id)
+        self._open_tasks = OpenTasks(self._tasks, maps)
         self._initial_blocks: list[str] | None = None
         self._given_provider = provider
         self._blocks: BlockControl | None = None
@@ -270,7 +269,7 @@ class PCMExecutor(HighThroughputExecutor):
         self._blocks.stop()
         self._client.close("the executor was shut down", timeout_s=timeout)
         self._client = None
-        self._fail_open_tasks(PCMError("the executor was shut down before this task ended"))
+        self._open_tasks.fail_all(PCMError("the executor was shut down before this task ended"))
         self._blocks.close(is_cancelling=self.bad_state_is_set)
         BlockProviderExecutor.shutdown(self)
         self._end_log()
@@ -296,18 +295,24 @@ class PCMExecutor(HighThroughputExecutor):
             At once, if the call cannot be sent or the executor is not usable any more.
         """
         client = self._usable_client()
-        task_id = TaskId(next(self._task_ids))
+        task_id = self._next_task_id()
         future = PCMFuture(task_id, self._cancel)
+        receiver = args[0] if args and isinstance(args[0], MapReceiver) else None
         with self._submission.lock:
-            call = self._submission.prepare(task_id, func, resource_specification, args, kwargs)
+            call = self._submission.prepare(
+                func, resource_specification, args, kwargs, num_left_out=int(receiver is not None)
+            )
             self._tasks[task_id] = future
             try:
-                client.send(*call)
+                client.send(*(call.first if receiver else call.numbered(task_id)))
             except InterchangeLost:
                 self._tasks.pop(task_id, None)
                 raise
+        if receiver is not None:
+            future.add_done_callback(lambda _: self._tasks.pop(task_id, None))
+            self._open_tasks.maps.start(receiver, call.submit, future)
         if self.bad_state_is_set:
-            self._fail_open_tasks(self.executor_exception)
+            self._open_tasks.fail_all(self.executor_exception)
         if self._blocks is not None and len(self._tasks) == 1:
             self._blocks.work_came()
         return future
@@ -334,21 +339,24 @@ class PCMExecutor(HighThroughputExecutor):
             raise PCMError(f"executor {self.label!r} is not running: load it with parsl.load(...)")
         return self._client
 
+    def _next_task_id(self) -> TaskId:
+        return TaskId(next(self._task_ids))
+
+    def _send(self, envelope: Envelope) -> None:
+        self._usable_client().send(envelope)
+
     def _cancel(self, task_id: TaskId) -> None:
         self._tasks.pop(task_id, None)
-        if self._client is not None:
-            with contextlib.suppress(InterchangeLost):
-                self._client.send(Envelope(messages.CancelTask(task_id=task_id)))
+        with contextlib.suppress(PCMError):
+            self._send(Envelope(messages.CancelTask(task_id=task_id)))
 
     # --- what the interchange says (in the thread of the client) ------------------------------
 
     def _on_message(self, envelope: Envelope) -> None:
+        if self._open_tasks.take(envelope):
+            return
         assert self._blocks is not None, "set in start()"
         match envelope.message:
-            case messages.RangeDelivered(task_id=task_id):
-                self._settle(task_id, load_result, envelope.payload[0])
-            case messages.TaskFailed(task_id=task_id, failure=failure):
-                self._settle(task_id, raise_failure, failure, envelope.payload)
             case messages.ManagerAdmitted(num_slots=num_slots, block_id=block_id):
                 self.has_seen_manager = True
                 self._workers_per_node = max(num_slots, 1)
@@ -364,12 +372,6 @@ class PCMExecutor(HighThroughputExecutor):
             case _:
                 raise AssertionError(f"the interchange sent {envelope.message!r}")
 
-    def _settle(self, task_id: object, outcome: Callable[..., Any], *args: Any) -> None:
-        """Put what a function returns or raises into the future of a task."""
-        future = self._tasks.pop(task_id, None)
-        if future is not None:
-            settle(future, outcome, *args)
-
     def _on_interchange_lost(self, error: InterchangeLost) -> None:
         self.set_bad_state_and_fail_all(error)
 
@@ -378,13 +380,13 @@ class PCMExecutor(HighThroughputExecutor):
         logger.error("executor %s is not usable any more: %s", self.label, exception)
         self._executor_exception = exception
         self._executor_bad_state.set()
-        self._fail_open_tasks(exception)
-
-    def _fail_open_tasks(self, exception: BaseException) -> None:
-        for task_id in list(self._tasks):
-            self._settle(task_id, raise_given, exception)
+        self._open_tasks.fail_all(exception)
 
     # --- what Parsl and the user ask ----------------------------------------------------------
+
+    def outstanding(self) -> int:
+        """Return how many slots the open calls and maps could use now, 0 only if none is open."""
+        return 0 if self._blocks is None else self._blocks.slots_wanted(len(self._tasks))
 
     def contexts(self) -> list[ContextStatus]:
         """Return the state of every context that was needed so far."""

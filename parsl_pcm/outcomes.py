@@ -23,11 +23,22 @@ def settle(future: Future[Any], outcome: Callable[..., Any], *args: Any) -> None
         future.set_result(result)
 
 
+def exception_of(failure: Failure, payload: tuple[bytes, ...]) -> BaseException:
+    """Return the user's own exception where there is one, else what we have to say.
+
+    What unpickling it raises, if it cannot be unpickled here.
+    """
+    if not payload:
+        return error_from_failure(failure)
+    try:
+        return load_exception(payload[0], failure.remote_traceback)
+    except Exception as error:  # noqa: BLE001 - goes to the caller in its place
+        return error
+
+
 def raise_failure(failure: Failure, payload: tuple[bytes, ...]) -> None:
-    """Raise the user's own exception where there is one, else what we have to say."""
-    if payload:
-        raise load_exception(payload[0], failure.remote_traceback)
-    raise error_from_failure(failure)
+    """Raise the exception of a failure."""
+    raise exception_of(failure, payload)
 
 
 def raise_given(exception: BaseException) -> None:

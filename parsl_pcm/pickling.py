@@ -78,6 +78,16 @@ def load_arguments(blob: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return cast(tuple[tuple[Any, ...], dict[str, Any]], pickle.loads(blob))
 
 
+def dump_items(items: Sequence[Any]) -> bytes:
+    """Pickle items of a map: a frame."""
+    return cast(bytes, cloudpickle.dumps(list(items), protocol=_PROTOCOL))
+
+
+def load_items(blob: bytes) -> list[Any]:
+    """Return the items of :func:`dump_items`."""
+    return cast(list[Any], pickle.loads(blob))
+
+
 def dump_recipes(contexts: ContextSet) -> bytes:
     """Pickle what a host builds."""
     return cast(bytes, cloudpickle.dumps(contexts, protocol=_PROTOCOL))

@@ -22,6 +22,9 @@ NO_CONTEXT = ContextKey("no-context")
 """Key of the hosts for apps that declare no context."""
 
 
+_NO_TASK = TaskId(0)
+
+
 class _Declaration(NamedTuple):
     """How a set of contexts is declared."""
 
@@ -29,6 +32,22 @@ class _Declaration(NamedTuple):
     message: messages.DeclareContext | None = None
     """None if it was sent before."""
     recipes_blob: bytes | None = None
+
+
+class PreparedCall(NamedTuple):
+    """How to submit a call.
+
+    The message has no number of a task yet.
+    """
+
+    first: list[Envelope]
+    """What must be sent before."""
+    submit: Envelope
+
+    def numbered(self, task_id: TaskId) -> list[Envelope]:
+        """Return all that is to be sent, in order."""
+        message = msgspec.structs.replace(self.submit.message, task_id=task_id)
+        return [*self.first, Envelope(message, self.submit.payload)]
 
 
 class Submission:
@@ -57,13 +76,19 @@ class Submission:
 
     def prepare(
         self,
-        task_id: TaskId,
         function: Callable[..., Any],
         specification: Mapping[str, Any] | None,
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
-    ) -> list[Envelope]:
-        """Return the messages that submit a call, in order.
+        *,
+        num_left_out: int = 0,
+    ) -> PreparedCall:
+        """Return how to submit a call.
+
+        Parameters
+        ----------
+        num_left_out
+            So many of the first ``args`` are not sent: whoever runs the call will put others there.
 
         Raises
         ------
@@ -75,19 +100,19 @@ class Submission:
         call = declare(function, specification, args, kwargs)
         name = getattr(call.function, "__name__", repr(call.function))
         with _explaining(f"the arguments of {name!r}"):
-            arguments, recipes = dump_arguments(call.args, call.kwargs)
+            arguments, recipes = dump_arguments(call.args[num_left_out:], call.kwargs)
         with _explaining(f"function {name!r}"):
             function_blob = self._pickle_if_new(call.function)
         declaration = self._describe_if_new((*recipes, *call.extra_recipes))
         # From here on nothing fails: what is noted as sent will be.
         envelopes: list[Envelope] = []
         message = messages.SubmitTask(
-            task_id=task_id,
+            task_id=_NO_TASK,
             context_key=self._note_context(declaration, envelopes),
             function=self._note_function(call.function, function_blob, envelopes),
             priority=call.priority,
         )
-        return [*envelopes, Envelope(message, (arguments,))]
+        return PreparedCall(envelopes, Envelope(message, (arguments,)))
 
     # --- what may fail ------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -77,6 +78,8 @@ class FakeLease:
     task_id: TaskId
     start: int
     stop: int
+    first: int
+    """Where it began."""
 
 
 @dataclass
@@ -98,12 +101,18 @@ class FakeManager:
 
 @dataclass
 class FakePool:
-    """See the module. Contexts that are ``broken`` never build; ``poison`` tasks kill hosts."""
+    """See the module. Contexts that are ``broken`` never build; ``poison`` tasks kill hosts.
+
+    Of mapped tasks, the items in ``poison_items`` kill hosts and those in ``bad_items`` raise; the
+    app of those in ``yielding`` returns results one by one.
+    """
 
     random: Random
     max_attempts: int = 3
     policy: DefaultPolicy = field(default_factory=DefaultPolicy)
     possible_nodes: tuple[NodeResources, ...] = ()
+    run_s: Sequence[float] = (0.001, 0.01, 0.1, 1.0, 100.0)
+    """What hosts say that pieces took."""
     now: float = 0.0
     managers: dict[ManagerId, FakeManager] = field(default_factory=dict)
     gone: list[FakeManager] = field(default_factory=list)
@@ -111,6 +120,13 @@ class FakePool:
     concurrency: dict[ContextKey, int] = field(default_factory=dict)
     broken: set[ContextKey] = field(default_factory=set)
     poison: set[TaskId] = field(default_factory=set)
+    poison_items: set[tuple[TaskId, int]] = field(default_factory=set)
+    bad_items: set[tuple[TaskId, int]] = field(default_factory=set)
+    mapped: set[TaskId] = field(default_factory=set)
+    tolerant: set[TaskId] = field(default_factory=set)
+    yielding: set[TaskId] = field(default_factory=set)
+    failed_items: dict[TaskId, set[int]] = field(default_factory=dict)
+    raced: set[LeaseId] = field(default_factory=set)
     num_items: dict[TaskId, int] = field(default_factory=dict)
     delivered: dict[TaskId, set[int]] = field(default_factory=dict)
     ended: dict[TaskId, str] = field(default_factory=dict)
@@ -164,15 +180,47 @@ class FakePool:
         return context_key
 
     def submit(self, context_key: ContextKey, num_items: int = 1, priority: int = 0) -> TaskId:
-        task_id = TaskId(len(self.num_items))
-        self.num_items[task_id] = num_items
-        self.delivered[task_id] = set()
-        self.feed(
+        return self._submit(
             events.TaskSubmitted(
-                task_id=task_id, context_key=context_key, num_items=num_items, priority=priority
+                task_id=TaskId(len(self.num_items)),
+                context_key=context_key,
+                num_items=num_items,
+                priority=priority,
             )
         )
-        return task_id
+
+    def submit_map(
+        self,
+        context_key: ContextKey,
+        num_items: int,
+        *,
+        is_tolerant: bool = False,
+        is_yielding: bool = False,
+        poison: Sequence[int] = (),
+        bad: Sequence[int] = (),
+    ) -> TaskId:
+        task_id = TaskId(len(self.num_items))
+        self.mapped.add(task_id)
+        self.tolerant |= {task_id} if is_tolerant else set()
+        self.yielding |= {task_id} if is_yielding else set()
+        self.poison_items |= {(task_id, item) for item in poison}
+        self.bad_items |= {(task_id, item) for item in bad}
+        return self._submit(
+            events.TaskSubmitted(
+                task_id=task_id,
+                context_key=context_key,
+                num_items=num_items,
+                is_mapped=True,
+                is_tolerant=is_tolerant,
+            )
+        )
+
+    def _submit(self, event: events.TaskSubmitted) -> TaskId:
+        self.num_items[event.task_id] = event.num_items
+        self.delivered[event.task_id] = set()
+        self.failed_items[event.task_id] = set()
+        self.feed(event)
+        return event.task_id
 
     def cancel(self, task_id: TaskId) -> None:
         if task_id not in self.ended:
@@ -297,10 +345,15 @@ class FakePool:
         if not running:
             return False
         lease = self.random.choice(running)
-        if lease.task_id in self.poison:
-            self.die(manager, host)
+        stop = self._first_trouble(lease)
+        if stop == lease.start or (stop < lease.stop and not self._may_stop_early(lease)):
+            if self._kills(lease, stop):
+                self.die(manager, host)
+            else:
+                self._raise(manager, host, lease)
             return True
-        stop = self.random.randint(lease.start + 1, lease.stop)
+        if self._may_stop_early(lease):
+            stop = self.random.randint(lease.start + 1, stop)
         manager.outbox.append(
             events.PieceFinished(
                 lease_id=lease.lease_id, start=lease.start, stop=stop, run_s=self._run_s()
@@ -315,17 +368,42 @@ class FakePool:
         """Let the user's function raise."""
         running = host.leases[: self.concurrency[host.context_key]]
         if running:
-            lease = self.random.choice(running)
-            host.leases.remove(lease)
-            manager.outbox.append(events.PieceFailed(lease_id=lease.lease_id))
+            self._raise(manager, host, self.random.choice(running))
+
+    def _raise(self, manager: FakeManager, host: FakeHost, lease: FakeLease) -> None:
+        host.leases.remove(lease)
+        manager.outbox.append(events.PieceFailed(lease_id=lease.lease_id))
+
+    def _first_trouble(self, lease: FakeLease) -> int:
+        """Return the first item that raises or kills; the end of the piece if there is none."""
+        if lease.task_id in self.poison:
+            return lease.start
+        items = range(lease.start, lease.stop)
+        trouble = self.bad_items | self.poison_items
+        return next((item for item in items if (lease.task_id, item) in trouble), lease.stop)
+
+    def _kills(self, lease: FakeLease, item: int) -> bool:
+        return lease.task_id in self.poison or (lease.task_id, item) in self.poison_items
+
+    def _may_stop_early(self, lease: FakeLease) -> bool:
+        """Whether a piece reports its results in parts."""
+        return lease.task_id not in self.mapped or lease.task_id in self.yielding
 
     def die(self, manager: FakeManager, host: FakeHost) -> None:
         running = host.leases[: self.concurrency[host.context_key]]
-        self.dying_words[host.host_id] = [(lease.task_id, lease.start) for lease in running]
+        self.dying_words[host.host_id] = [
+            (lease.task_id, lease.start)
+            for lease in running
+            if lease.task_id not in self.mapped or self._is_alone(lease)
+        ]
         del manager.hosts[host.host_id]
         manager.outbox.append(
             events.HostExited(host_id=host.host_id, description="killed by SIGKILL")
         )
+
+    def _is_alone(self, lease: FakeLease) -> bool:
+        """Whether a lease is of one item of a map, and nobody else had it meanwhile."""
+        return lease.stop - lease.first == 1 and lease.lease_id not in self.raced
 
     def _obey_for_host(self, manager: FakeManager, host: FakeHost, order: HostOrder) -> None:
         if isinstance(order, actions.StopHost):
@@ -334,16 +412,19 @@ class FakePool:
             del manager.hosts[host.host_id]
             manager.outbox.append(events.HostExited(host_id=host.host_id, description="stopped"))
         elif isinstance(order, actions.SendPiece):
-            host.leases.append(FakeLease(order.lease_id, order.task_id, order.start, order.stop))
+            host.leases.append(
+                FakeLease(order.lease_id, order.task_id, order.start, order.stop, order.start)
+            )
         else:
             queued = host.leases[self.concurrency[host.context_key] :]
-            for lease in queued:
-                if lease.lease_id == order.lease_id:
+            for lease in list(host.leases):
+                may_stop = lease in queued or lease.task_id in self.yielding
+                if lease.lease_id == order.lease_id and may_stop:
                     host.leases.remove(lease)
                     manager.outbox.append(events.LeaseRevoked(lease_id=lease.lease_id))
 
     def _run_s(self) -> float:
-        return self.random.choice([0.001, 0.01, 0.1, 1.0, 100.0])
+        return self.random.choice(self.run_s)
 
     # --- a pool that recovers -----------------------------------------------------------------
 
@@ -354,7 +435,7 @@ class FakePool:
         for _ in range(PATIENCE):
             if self.ended.keys() == self.num_items.keys():
                 break
-            if not self._go_on():
+            if not self.go_on():
                 self.let_time_pass(30.0)
         open_tasks = self.num_items.keys() - self.ended.keys()
         assert not open_tasks, f"waiting for ever: {sorted(open_tasks)}"
@@ -362,11 +443,15 @@ class FakePool:
     def settle(self) -> None:
         """Do all that can be done without time passing."""
         for _ in range(PATIENCE):
-            if not self._go_on():
+            if not self.go_on():
                 return
         raise AssertionError("the pool never comes to rest")
 
-    def _go_on(self) -> bool:
+    def go_on(self, slow: Callable[[FakeHost], bool] = lambda host: False) -> bool:
+        """Let all messages arrive and every host work a bit; say whether anything happened.
+
+        Hosts that are ``slow`` this time do nothing.
+        """
         is_busy = False
         for manager in [*self.managers.values(), *self.gone]:
             while self.deliver_message(manager):
@@ -378,7 +463,7 @@ class FakePool:
                 if not host.is_ready:
                     self.get_ready(manager, host)
                     is_busy = True
-                elif self.work(manager, host):
+                elif not slow(host) and self.work(manager, host):
                     is_busy = True
         return is_busy
 
@@ -436,6 +521,10 @@ class FakePool:
                 assert action.host_id in self.ready_hosts
                 assert action.task_id not in self.forgotten
                 assert self._may_get_something(action.manager_id)
+                if action.rival_id is not None:
+                    assert action.task_id in self.mapped
+                    assert not {action.rival_id, action.lease_id} & self.raced, "raced twice"
+                    self.raced |= {action.rival_id, action.lease_id}
                 self.managers[action.manager_id].inbox.append(action)
             case actions.AbandonLease():
                 self.abandoned.add(action.lease_id)
@@ -457,20 +546,34 @@ class FakePool:
         match action:
             case actions.DeliverRange(task_id=task_id, start=start, stop=stop):
                 assert isinstance(event, events.PieceFinished)
-                assert (event.start, event.stop) == (start, stop)
-                assert task_id not in self.ended
-                items = set(range(start, stop))
-                assert not items & self.delivered[task_id], "delivered twice"
-                self.delivered[task_id] |= items
-                if len(self.delivered[task_id]) == self.num_items[task_id]:
-                    self.ended[task_id] = "finished"
-            case actions.DeliverException(task_id=task_id):
+                assert event.stop == stop
+                assert event.start == start or (event.start < start and task_id in self.mapped)
+                self._take(task_id, set(range(start, stop)), self.delivered)
+            case actions.DeliverItemException(task_id=task_id, item=item):
                 assert isinstance(event, events.PieceFailed)
+                assert task_id in self.tolerant
+                self._take(task_id, {item}, self.failed_items)
+            case actions.FailItem(task_id=task_id, item=item):
+                assert task_id in self.tolerant
+                self._take(task_id, {item}, self.failed_items)
+            case actions.DeliverException(task_id=task_id, item=blamed):
+                assert isinstance(event, events.PieceFailed)
+                assert (blamed is not None) == (task_id in self.mapped)
+                assert task_id not in self.tolerant
                 self._end(task_id, "raised")
             case actions.FailTask(task_id=task_id, reason=reason):
                 self._end(task_id, reason.value)
             case _:
                 raise AssertionError(action)
+
+    def _take(self, task_id: TaskId, items: set[int], outcome: dict[TaskId, set[int]]) -> None:
+        """Note what became of items of an open task: nothing was known of them before."""
+        assert task_id not in self.ended
+        known = self.delivered[task_id] | self.failed_items[task_id]
+        assert not items & known, "told twice"
+        outcome[task_id] |= items
+        if len(known | items) == self.num_items[task_id]:
+            self.ended[task_id] = "finished"
 
     def _end(self, task_id: TaskId, how: str) -> None:
         assert task_id not in self.ended, "a task ended twice"

@@ -43,10 +43,12 @@ class SendPiece(BaseAction, frozen=True, kw_only=True, tag=True):
     task_id: TaskId
     start: int
     stop: int
+    rival_id: LeaseId | None = None
+    """The lease under which the same piece runs elsewhere too: the first result wins."""
 
 
 class RevokeLease(BaseAction, frozen=True, kw_only=True, tag=True):
-    """Ask a host for a piece back unless it has started."""
+    """Ask a host for a piece back unless it has started, or for what it can still leave out."""
 
     manager_id: ManagerId
     host_id: HostId
@@ -54,7 +56,7 @@ class RevokeLease(BaseAction, frozen=True, kw_only=True, tag=True):
 
 
 class AbandonLease(BaseAction, frozen=True, kw_only=True, tag=True):
-    """Give a lease up since its node ends too soon: the piece waits again, for another node.
+    """Give a lease up since its node ends too soon: its piece runs elsewhere.
 
     A result that comes all the same is dropped.
     """
@@ -65,7 +67,10 @@ class AbandonLease(BaseAction, frozen=True, kw_only=True, tag=True):
 
 
 class DeliverRange(BaseAction, frozen=True, kw_only=True, tag=True):
-    """Give the results that came with the present event to the user: the only delivery of them."""
+    """Give the results that came with the present event to the user: the only delivery of them.
+
+    If they begin before ``start``, those before were delivered already, from another host.
+    """
 
     task_id: TaskId
     start: int
@@ -76,6 +81,15 @@ class DeliverException(BaseAction, frozen=True, kw_only=True, tag=True):
     """Give the user's exception that came with the present event to the user; the task is over."""
 
     task_id: TaskId
+    item: int | None = None
+    """Of a mapped task: the item that raised."""
+
+
+class DeliverItemException(BaseAction, frozen=True, kw_only=True, tag=True):
+    """Give the exception that came with the present event as that of one item; the task goes on."""
+
+    task_id: TaskId
+    item: int
 
 
 class FailureReason(enum.Enum):
@@ -93,6 +107,19 @@ class FailTask(BaseAction, frozen=True, kw_only=True, tag=True):
     """Tell the user that this task has no result, and why; the task is over."""
 
     task_id: TaskId
+    reason: FailureReason
+    message: str
+    remote_traceback: str = ""
+    log_tail: str = ""
+    item: int | None = None
+    """Of a mapped task: the item to blame, if it was one of them."""
+
+
+class FailItem(BaseAction, frozen=True, kw_only=True, tag=True):
+    """Tell the user that this item of a task has no result, and why; the task goes on."""
+
+    task_id: TaskId
+    item: int
     reason: FailureReason
     message: str
     remote_traceback: str = ""
@@ -122,7 +149,9 @@ Action = (
     | AbandonLease
     | DeliverRange
     | DeliverException
+    | DeliverItemException
     | FailTask
+    | FailItem
     | ForgetTask
     | DismissManager
 )

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
 
 from parsl_pcm.core.capacity import taken, whole_room
 from parsl_pcm.core.cluster import Cluster
-from parsl_pcm.core.records import ContextRecord, HostRecord, ManagerRecord, TaskRecord
+from parsl_pcm.core.records import (
+    ContextRecord,
+    HostRecord,
+    LeaseRecord,
+    ManagerRecord,
+    PieceRecord,
+    TaskRecord,
+)
 from parsl_pcm.core.transitions import HostState, ManagerState
 from parsl_pcm.types import TaskId
 
@@ -14,6 +23,7 @@ from parsl_pcm.types import TaskId
 def check(cluster: Cluster) -> None:
     """Raise AssertionError, naming the record, if an invariant is broken. Takes linear time."""
     _check_items(cluster)
+    _check_leases(cluster)
     for host in cluster.hosts.values():
         _check_host(cluster, host)
     for context in cluster.contexts.values():
@@ -24,23 +34,58 @@ def check(cluster: Cluster) -> None:
 
 
 def _check_items(cluster: Cluster) -> None:
-    """Nothing is lost: each item of an open task is delivered, leased or waiting, once."""
-    num_held: Counter[TaskId] = Counter()
-    for context in cluster.contexts.values():
-        for piece in [*context.backlog.pieces(), *context.suspects.pieces()]:
-            num_held[piece.task.task_id] += piece.stop - piece.start
-    for lease in cluster.leases.values():
-        num_held[lease.piece.task.task_id] += lease.piece.stop - lease.piece.start
-        assert lease.host.leases[lease.lease_id] is lease, lease
-        assert lease.piece.task.leases[lease.lease_id] is lease, lease
+    """Nothing is lost: each item of an open task is over, leased or waiting, once."""
+    pieces_of: dict[TaskId, list[PieceRecord]] = {task_id: [] for task_id in cluster.tasks}
+    for piece in _pieces(cluster):
+        if piece.task.is_open:
+            pieces_of[piece.task.task_id].append(piece)
     for task in cluster.tasks.values():
         assert task.is_open, task.task_id
-        assert task.num_delivered + num_held[task.task_id] == task.num_items, _story(task)
+        pieces = sorted(pieces_of[task.task_id], key=lambda piece: piece.start)
+        assert all(a.stop <= b.start for a, b in pairwise(pieces)), _story(task)
+        num_held = sum(piece.num_items for piece in pieces)
+        assert task.num_delivered + num_held == task.num_items, _story(task)
+
+
+def _pieces(cluster: Cluster) -> Iterator[PieceRecord]:
+    """Yield what waits, and what is leased and not done yet, each piece once."""
+    for context in cluster.contexts.values():
+        yield from context.backlog.pieces()
+        yield from context.suspects.pieces()
+    leased = dict.fromkeys(lease.piece for lease in cluster.leases.values())
+    yield from (piece for piece in leased if piece.start < piece.stop)
+
+
+def _check_leases(cluster: Cluster) -> None:
+    """Nothing is leased twice but what is raced, and a race ends with its piece."""
+    leases_of: dict[PieceRecord, list[LeaseRecord]] = {}
+    for lease in cluster.leases.values():
+        leases_of.setdefault(lease.piece, []).append(lease)
+        _check_lease(lease)
+    for piece, leases in leases_of.items():
+        rivals = [lease.rival for lease in reversed(leases)]
+        is_done = piece.start == piece.stop
+        assert rivals == ([None] if len(leases) == 1 else leases), leases[0].lease_id
+        assert not is_done or len(leases) == 1, leases[0].lease_id
+        assert not is_done or leases[0].is_revoking, f"lease {leases[0].lease_id} lost and runs on"
+
+
+def _check_lease(lease: LeaseRecord) -> None:
+    piece = lease.piece
+    assert lease.host.leases[lease.lease_id] is lease, lease.lease_id
+    assert piece.task.leases[lease.lease_id] is lease, lease.lease_id
+    assert lease.next_item <= piece.start <= piece.stop, lease.lease_id
+    assert lease.next_item < piece.stop, lease.lease_id
+    assert not piece.parts, lease.lease_id
+    if lease.rival is not None:
+        assert piece.task.is_mapped, lease.lease_id
+        assert lease.was_raced, lease.lease_id
+        assert lease.rival.host is not lease.host, lease.lease_id
 
 
 def _story(task: TaskRecord) -> str:
     return (
-        f"task {task.task_id}: {task.num_delivered} of {task.num_items} items delivered, "
+        f"task {task.task_id}: {task.num_delivered} of {task.num_items} items are over, "
         f"{len(task.leases)} leases"
     )
 
@@ -51,7 +96,7 @@ def _check_host(cluster: Cluster, host: HostRecord) -> None:
     assert all(cluster.leases[lease_id].host is host for lease_id in host.leases), host.host_id
     assert not host.leases or host.state is HostState.READY, host.host_id
     assert not host.is_exclusive or host.load == 1, f"host {host.host_id} runs a suspect not alone"
-    num_items = sum(lease.piece.stop - lease.piece.start for lease in host.leases.values())
+    num_items = sum(lease.piece.stop - lease.next_item for lease in host.leases.values())
     assert host.num_items == num_items, host.host_id
     running = host.running()
     assert all(lease.started_at is not None for lease in running), host.host_id
@@ -80,10 +125,11 @@ def _check_context(cluster: Cluster, context: ContextRecord) -> None:
     tasks = [task for task in cluster.tasks.values() if task.context is context]
     num_open = sum(task.num_items - task.num_delivered for task in tasks)
     assert context.num_open_items == num_open, context.name
+    assert context.num_mapped == sum(task.is_mapped for task in tasks), context.name
     for queue in (context.backlog, context.suspects):
         pieces = queue.pieces()
         assert len(queue) == len(pieces), context.name
-        assert all(piece.start < piece.stop for piece in pieces), context.name
+        assert all(piece.is_wanted for piece in pieces), context.name
 
 
 def _check_capacity(cluster: Cluster) -> None:

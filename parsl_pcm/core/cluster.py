@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from parsl_pcm.core.capacity import Capacity, Place, fit, whole_room
+from parsl_pcm.core.narrowing import Span
 from parsl_pcm.core.records import (
     ContextRecord,
     HostRecord,
@@ -61,6 +62,7 @@ class Cluster:
     def open_task(self, task: TaskRecord, now: float) -> None:
         """Take a task in, all of its items waiting."""
         self.tasks[task.task_id] = task
+        task.context.num_mapped += task.is_mapped
         task.context.num_open_items += task.num_items
         self.enqueue(PieceRecord(task, 0, task.num_items), now)
 
@@ -68,25 +70,37 @@ class Cluster:
         """End a task; what waits of it is dropped, its leases stay until they are released."""
         task.state = step(TASK_TRANSITIONS, task.state, state)
         del self.tasks[task.task_id]
+        task.context.num_mapped -= task.is_mapped
         task.context.num_open_items -= task.num_items - task.num_delivered
         task.context.backlog.forget(task)
         task.context.suspects.forget(task)
 
     def enqueue(self, piece: PieceRecord, now: float) -> None:
         """Let a piece wait at its place, if anybody still wants it."""
-        if not piece.task.is_open:
+        if not piece.is_wanted:
             return
         context = piece.task.context
         if context.num_waiting == 0:
             context.last_leased = now
         (context.suspects if piece.is_suspect else context.backlog).push(piece)
 
+    def split(self, piece: PieceRecord, spans: Sequence[Span], now: float) -> None:
+        """Let a piece that nobody holds wait in parts, under the same suspicion as before."""
+        piece.parts = [PieceRecord(piece.task, *span, piece.num_kills) for span in spans]
+        for part in piece.parts:
+            self.enqueue(part, now)
+
+    def count_delivered(self, task: TaskRecord, num_items: int) -> None:
+        """Note that so many items of a task are over."""
+        task.num_delivered += num_items
+        task.context.num_open_items -= num_items
+
     # --- leases -------------------------------------------------------------------------------
 
     def lease(self, piece: PieceRecord, host: HostRecord, now: float) -> LeaseRecord:
         """Record a host's claim on a piece."""
         self._last_lease_id += 1
-        lease = LeaseRecord(LeaseId(self._last_lease_id), piece, host)
+        lease = LeaseRecord(LeaseId(self._last_lease_id), piece, host, piece.start)
         self.leases[lease.lease_id] = lease
         host.leases[lease.lease_id] = lease
         piece.task.leases[lease.lease_id] = lease
@@ -100,24 +114,37 @@ class Cluster:
         self.offer(host, now)
         return lease
 
-    def advance(self, lease: LeaseRecord, stop: int, now: float) -> None:
+    def race(self, lease: LeaseRecord, rival: LeaseRecord) -> None:
+        """Note that two hosts have the same piece."""
+        lease.rival, rival.rival = rival, lease
+        lease.was_raced = rival.was_raced = True
+
+    def advance(self, lease: LeaseRecord, stop: int, now: float) -> int:
         """Note that the items of a lease before ``stop`` are done; the host goes on with the rest.
 
-        If anybody still wants them, they count as delivered.
+        Return the first of them that was not delivered before (``stop``: there is none). If anybody
+        still wants them, they count as delivered.
         """
-        piece, num_items = lease.piece, stop - lease.piece.start
-        piece.start = stop
-        piece.num_kills = 0
-        lease.host.num_items -= num_items
+        piece = lease.piece
+        lease.host.num_items -= stop - lease.next_item
+        lease.next_item = stop
+        lease.has_reported = True
         lease.started_at = now
-        if piece.task.is_open:
-            piece.task.num_delivered += num_items
-            piece.task.context.num_open_items -= num_items
+        first = min(piece.start, stop)
+        if first < stop:
+            piece.start = stop
+            piece.num_kills = 0
+            if piece.task.is_open:
+                self.count_delivered(piece.task, stop - first)
+        return first
 
     def release(self, lease: LeaseRecord, now: float) -> None:
         """End a host's claim on a piece."""
         host = lease.host
-        host.num_items -= lease.piece.stop - lease.piece.start
+        host.num_items -= lease.piece.stop - lease.next_item
+        if lease.rival is not None:
+            lease.rival.rival = None
+            lease.rival = None
         del self.leases[lease.lease_id]
         del host.leases[lease.lease_id]
         del lease.piece.task.leases[lease.lease_id]
@@ -130,6 +157,13 @@ class Cluster:
             if runs_now.started_at is None:
                 runs_now.started_at = now
         self.offer(host, now)
+
+    def give_back(self, lease: LeaseRecord, now: float) -> None:
+        """End a host's claim on a piece; the rest waits again, unless a rival has it."""
+        is_held = lease.rival is not None
+        self.release(lease, now)
+        if not is_held:
+            self.enqueue(lease.piece, now)
 
     # --- hosts --------------------------------------------------------------------------------
 
@@ -171,8 +205,7 @@ class Cluster:
         del self.hosts[host.host_id]
         del host.manager.hosts[host.host_id]
         for lease in list(host.leases.values()):
-            self.release(lease, now)
-            self.enqueue(lease.piece, now)
+            self.give_back(lease, now)
 
     def reserve(self, host: HostRecord) -> None:
         """Offer a host to no piece until it is idle."""

@@ -2,7 +2,8 @@
 
 ``dispatch`` leases waiting pieces to warm hosts, the least loaded first; ``grow`` starts more
 hosts where the backlog pays for them and evicts idle ones to make room; ``rebalance`` takes pieces
-back that wait behind others while a host of their context has nothing to do.
+back that wait behind others while a host of their context has nothing to do; ``race`` lets a free
+host run a piece that runs elsewhere too.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from parsl_pcm.core import actions
 from parsl_pcm.core.actions import Action
 from parsl_pcm.core.cluster import Cluster
 from parsl_pcm.core.policy import Policy
+from parsl_pcm.core.racing import find_races, next_look
 from parsl_pcm.core.records import (
     ContextRecord,
     HostRecord,
@@ -70,6 +72,7 @@ class Dispatcher:
         if not context.num_waiting:
             self._plan_rebalancing(context)
             self._plan_relief(context)
+            self._plan_races(context)
         elif context.context_key not in self._hungry:
             self.grow(context)
 
@@ -244,9 +247,27 @@ class Dispatcher:
                 self.revoke(lease)
             self._plan_rebalancing(context)
 
-    def _lease(self, piece: PieceRecord, host: HostRecord) -> None:
+    def _plan_races(self, context: ContextRecord) -> None:
+        if context.num_mapped and any(context.loads.below(context.requirements.max_concurrency)):
+            later = self.now + self._policy.rebalance_s
+            self._timers.hasten(TimerKind.RACE, context.context_key, later)
+
+    def race(self, context: ContextRecord) -> None:
+        """Let free hosts run pieces too that would end clearly sooner there."""
+        if context.num_waiting or self._most_crowded(context) is not None:
+            return
+        for slow, host in find_races(context, self.now):
+            self._lease(slow.piece, host, slow)
+        if (later := next_look(context, self.now)) is not None:
+            self._timers.hasten(TimerKind.RACE, context.context_key, later)
+
+    def _lease(
+        self, piece: PieceRecord, host: HostRecord, rival: LeaseRecord | None = None
+    ) -> None:
         """Record a host's claim on a piece, then send it."""
         lease = self._cluster.lease(piece, host, self.now)
+        if rival is not None:
+            self._cluster.race(lease, rival)
         self._decided.append(
             actions.SendPiece(
                 manager_id=host.manager.manager_id,
@@ -255,6 +276,7 @@ class Dispatcher:
                 task_id=piece.task.task_id,
                 start=piece.start,
                 stop=piece.stop,
+                rival_id=None if rival is None else rival.lease_id,
             )
         )
 
@@ -271,15 +293,14 @@ class Dispatcher:
         )
 
     def abandon(self, lease: LeaseRecord) -> None:
-        """Give a lease up; its piece waits again."""
+        """Give a lease up; its piece waits again, unless a rival has it."""
         host = lease.host
         self._decided.append(
             actions.AbandonLease(
                 manager_id=host.manager.manager_id, host_id=host.host_id, lease_id=lease.lease_id
             )
         )
-        self._cluster.release(lease, self.now)
-        self._cluster.enqueue(lease.piece, self.now)
+        self._cluster.give_back(lease, self.now)
 
     def stop_host(self, host: HostRecord, *, is_eviction: bool = False) -> None:
         """End a host that starts, is idle, or whose pieces were abandoned."""

@@ -40,6 +40,11 @@ class TaskSubmitted(BaseEvent, frozen=True, kw_only=True, tag=True):
     num_items: int = 1
     priority: int = 0
     """Lower runs first; equal ones in the order of their ids."""
+    is_mapped: bool = False
+    """Whether its items do not depend on one another: any range of them may run anywhere, twice if
+    need be, and one that raises or kills its host is told apart from the others."""
+    is_tolerant: bool = False
+    """Whether an item that cannot be done costs that item alone; else it ends the task."""
 
 
 class TaskCancelled(BaseEvent, frozen=True, kw_only=True, tag=True):

@@ -46,18 +46,26 @@ def explain_setup(context: ContextRecord) -> Explanation:
 
 
 def explain_kill(piece: PieceRecord, death: HostExited) -> Explanation:
-    """Say that a task killed its host on every attempt."""
+    """Say that a task, or one of its items, killed its host on every attempt."""
     num_kills = piece.num_kills
     attempts = "its only attempt" if num_kills == 1 else f"each of its {num_kills} attempts"
     last = "" if num_kills == 1 else ", the last one"
-    items = "" if piece.task.num_items == 1 else f" (items {piece.start} to {piece.stop - 1})"
     return Explanation(
-        f"this task{items} kills its host: {attempts} ended with the death of the process that "
-        f"ran it{last}: {death.description}. Usual causes: too little memory (raise host_memory "
-        f"or gpu_memory, or give it less data), or a crash in native code (see the log of the "
-        f"host).",
+        f"{_describe_victim(piece)} kills its host: {attempts} ended with the death of the "
+        f"process that ran it{last}: {death.description}. Usual causes: too little memory (raise "
+        f"host_memory or gpu_memory, or give it less data), or a crash in native code (see the "
+        f"log of the host).",
         log_tail=death.log_tail,
     )
+
+
+def _describe_victim(piece: PieceRecord) -> str:
+    """Name what ran. The number of an item is told beside: users count from the map's first one."""
+    if piece.task.is_mapped:
+        return "this item"
+    if piece.task.num_items == 1:
+        return "this task"
+    return f"this task (items {piece.start} to {piece.stop - 1})"
 
 
 def _describe_needs(needs: Requirements) -> str:

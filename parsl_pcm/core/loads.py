@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,6 +55,11 @@ class HostLoads:
         while not self._buckets[self._least]:
             self._least += 1
         return next(iter(self._buckets[self._least].values()))
+
+    def below(self, load: int) -> Iterator[HostRecord]:
+        """Yield the hosts with fewer leases than that, the least loaded first."""
+        for bucket in self._buckets[:load]:
+            yield from bucket.values()
 
     def most_loaded(self) -> HostRecord | None:
         """Return the host with the most leases; None if there is no host."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -47,8 +48,13 @@ class TaskRecord:
     context: ContextRecord
     num_items: int
     priority: int
+    is_mapped: bool = False
+    """Whether any range of its items may run anywhere, twice if need be."""
+    is_tolerant: bool = False
+    """Whether an item that cannot be done costs that item alone."""
     state: TaskState = TaskState.OPEN
     num_delivered: int = 0
+    """Its items that are over: results were delivered, or the news that there is none."""
     leases: dict[LeaseId, LeaseRecord] = field(default_factory=dict)
 
     @property
@@ -59,18 +65,36 @@ class TaskRecord:
 
 @dataclass(slots=True, eq=False)
 class PieceRecord:
-    """The items [start, stop) of a task, waiting or leased."""
+    """The items [start, stop) of a task, waiting or leased: those that are not delivered."""
 
     task: TaskRecord
     start: int
     stop: int
     num_kills: int = 0
     """Hosts that died while running it."""
+    parts: Sequence[PieceRecord] = ()
+    """What it was split into: these took its place."""
+
+    @property
+    def num_items(self) -> int:
+        """Number of its items; 0 when all are delivered."""
+        return self.stop - self.start
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody still waits for a result of it."""
+        return self.start < self.stop and self.task.is_open
 
     @property
     def is_suspect(self) -> bool:
         """Whether it may be what killed a host: it runs alone then, so that the blame is sure."""
         return self.num_kills > 0
+
+    def forgive(self) -> None:
+        """Count one death of a host less, here and in what it was split into."""
+        self.num_kills = max(0, self.num_kills - 1)
+        for part in self.parts:
+            part.forgive()
 
 
 @dataclass(slots=True, eq=False)
@@ -80,9 +104,26 @@ class LeaseRecord:
     lease_id: LeaseId
     piece: PieceRecord
     host: HostRecord
+    next_item: int
+    """First item that this host has not reported; the piece begins later if another host has."""
     is_revoking: bool = False
     started_at: float | None = None
     """When the host began with what is left of the piece; None while it waits behind others."""
+    has_reported: bool = False
+    """Whether the host has reported a part of the piece."""
+    rival: LeaseRecord | None = None
+    """Another host's claim on the same piece: the first result wins."""
+    was_raced: bool = False
+    """Whether it has, or had, a rival: it gets no other one."""
+
+    @property
+    def is_answerable(self) -> bool:
+        """Whether what becomes of a piece that is wanted hangs on this lease alone.
+
+        Not while a rival has the piece too, nor on items that a rival has delivered.
+        """
+        piece = self.piece
+        return self.rival is None and self.next_item == piece.start and piece.is_wanted
 
 
 @dataclass(slots=True, eq=False)
@@ -147,7 +188,7 @@ class Blame:
         if not self.pieces:
             self.context.num_setup_deaths = max(0, self.context.num_setup_deaths - 1)
         for piece in self.pieces:
-            piece.num_kills = max(0, piece.num_kills - 1)
+            piece.forgive()
 
 
 @dataclass(slots=True, eq=False)
@@ -202,6 +243,8 @@ class ContextRecord:
     """Hosts of it killed while they built it, since one was ready or it was given up."""
     failures: dict[ManagerId, Explanation] = field(default_factory=dict)
     """Managers on which it could not be built, since it was last given up."""
+    num_mapped: int = 0
+    """Its open tasks that are mapped."""
     num_open_items: int = 0
     """Items of its open tasks that are not delivered: they wait or are leased."""
     service_s: RunningMean = field(default_factory=RunningMean)

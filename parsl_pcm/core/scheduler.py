@@ -2,7 +2,8 @@
 
 Flow of a call: ``_on_task_submitted`` lets its piece wait in the backlog of its context; the
 dispatcher (``dispatch.py``) leases it to a warm host, or starts one; ``_on_piece_finished``
-delivers the result and dispatches again. What is lost goes back to its place in the backlog.
+delivers the result and dispatches again. What is lost goes back to its place in the backlog; what
+raised or killed its host is for ``endings.py``.
 """
 
 from __future__ import annotations
@@ -12,20 +13,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from parsl_pcm.core import actions, events
-from parsl_pcm.core.actions import Action, FailureReason
+from parsl_pcm.core.actions import Action
 from parsl_pcm.core.cluster import Cluster
 from parsl_pcm.core.departures import Departures
 from parsl_pcm.core.dispatch import Dispatcher
 from parsl_pcm.core.endings import Endings
 from parsl_pcm.core.events import Event
-from parsl_pcm.core.explain import explain_kill
 from parsl_pcm.core.policy import DefaultPolicy, Policy
 from parsl_pcm.core.records import (
     ContextRecord,
     Explanation,
     HostRecord,
+    LeaseRecord,
     ManagerRecord,
-    PieceRecord,
     TaskRecord,
 )
 from parsl_pcm.core.timers import CONTEXT_TIMERS, TimerKind, Timers
@@ -70,7 +70,13 @@ class Scheduler:
         self._actions: list[Action] = []
         self._timers = Timers()
         self._dispatcher = Dispatcher(self.cluster, self.policy, self._timers, self._actions)
-        self._endings = Endings(self.cluster, self._dispatcher, self._actions, possible_nodes)
+        self._endings = Endings(
+            self.cluster,
+            self._dispatcher,
+            self._actions,
+            max_attempts=max_attempts,
+            possible_nodes=possible_nodes,
+        )
         self._departures = Departures(
             self.cluster,
             self._dispatcher,
@@ -130,7 +136,14 @@ class Scheduler:
 
     def _on_task_submitted(self, event: events.TaskSubmitted) -> None:
         context = self.cluster.contexts[event.context_key]
-        task = TaskRecord(event.task_id, context, event.num_items, event.priority)
+        task = TaskRecord(
+            event.task_id,
+            context,
+            event.num_items,
+            event.priority,
+            is_mapped=event.is_mapped,
+            is_tolerant=event.is_tolerant,
+        )
         self.cluster.open_task(task, self._now)
         if context.hosts or self._endings.fits_somewhere(context):
             self._dispatcher.dispatch(context)
@@ -231,58 +244,56 @@ class Scheduler:
         self.cluster.remove_host(host, self._now)
         if host.manager.state is not ManagerState.ACTIVE:
             self._departures.wind_down(host.manager)
-        for piece in guilty:
-            if piece.num_kills >= self._max_attempts and piece.task.is_open:
-                why = explain_kill(piece, event)
-                self._endings.fail(piece.task, FailureReason.KILLS_HOST, why)
+        self._endings.blame_deaths(guilty, event)
         self._dispatcher.use_room_of(host)
 
-    def _blame_what_ran(self, host: HostRecord) -> list[PieceRecord]:
-        guilty = [lease.piece for lease in host.running() if lease.piece.task.is_open]
-        for piece in guilty:
-            piece.num_kills += 1
+    def _blame_what_ran(self, host: HostRecord) -> list[LeaseRecord]:
+        """Hold a death against what ran; nobody holds these pieces then, and they do not wait."""
+        guilty = [lease for lease in host.running() if lease.is_answerable]
+        for lease in guilty:
+            lease.piece.num_kills += 1
+            self.cluster.release(lease, self._now)
         if guilty:
-            self._departures.blame(host, guilty)
+            self._departures.blame(host, [lease.piece for lease in guilty])
         return guilty
 
     # --- pieces -------------------------------------------------------------------------------
 
     def _on_piece_finished(self, event: events.PieceFinished) -> None:
         lease = self.cluster.leases.get(event.lease_id)
-        if lease is None or event.start != lease.piece.start:
+        if lease is None or event.start != lease.next_item:
             return
-        piece = lease.piece
-        task = piece.task
+        task = lease.piece.task
         num_items = event.stop - event.start
         task.context.service_s.add(event.run_s / num_items)
-        self.cluster.advance(lease, event.stop, self._now)
-        if task.is_open:
+        start = self.cluster.advance(lease, event.stop, self._now)
+        if task.is_open and start < event.stop:
             self._actions.append(
-                actions.DeliverRange(task_id=task.task_id, start=event.start, stop=event.stop)
+                actions.DeliverRange(task_id=task.task_id, start=start, stop=event.stop)
             )
-        if piece.start == piece.stop:
+        if event.stop == lease.piece.stop:
+            if lease.rival is not None:
+                self._dispatcher.revoke(lease.rival)
             self.cluster.release(lease, self._now)
-            if task.is_open and task.num_delivered == task.num_items:
-                self._endings.end(task, TaskState.FINISHED)
+            self._endings.finish_if_done(task)
             self._after_release(lease.host)
 
     def _on_piece_failed(self, event: events.PieceFailed) -> None:
         lease = self.cluster.leases.get(event.lease_id)
         if lease is None:
             return
-        task = lease.piece.task
-        self.cluster.release(lease, self._now)
-        if task.is_open:
-            self._endings.end(task, TaskState.FAILED)
-            self._actions.append(actions.DeliverException(task_id=task.task_id))
+        if lease.is_answerable:
+            self.cluster.release(lease, self._now)
+            self._endings.blame_exception(lease)
+        else:
+            self.cluster.give_back(lease, self._now)
         self._after_release(lease.host)
 
     def _on_lease_revoked(self, event: events.LeaseRevoked) -> None:
         lease = self.cluster.leases.get(event.lease_id)
         if lease is None:
             return
-        self.cluster.release(lease, self._now)
-        self.cluster.enqueue(lease.piece, self._now)
+        self.cluster.give_back(lease, self._now)
         self._after_release(lease.host)
 
     def _after_release(self, host: HostRecord) -> None:
@@ -308,6 +319,8 @@ class Scheduler:
             self._dispatcher.rebalance(context)
         elif kind is TimerKind.RELIEF:
             self._dispatcher.relieve(context)
+        elif kind is TimerKind.RACE:
+            self._dispatcher.race(context)
         elif context.num_waiting:
             self._dispatcher.grow(context)
 

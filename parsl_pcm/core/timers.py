@@ -28,9 +28,11 @@ class TimerKind(enum.Enum):
     """Do pieces of this context wait behind others while one of its hosts is idle?"""
     RELIEF = "relief"
     """Have pieces of this context waited long behind others, with room for one more host?"""
+    RACE = "race"
+    """Would running pieces of this context end sooner on one of its hosts that is free?"""
 
 
-CONTEXT_TIMERS = (TimerKind.GROWTH, TimerKind.REBALANCE, TimerKind.RELIEF)
+CONTEXT_TIMERS = (TimerKind.GROWTH, TimerKind.REBALANCE, TimerKind.RELIEF, TimerKind.RACE)
 """Those whose subject is a context."""
 
 
@@ -49,8 +51,7 @@ class Timers:
 
     def __init__(self) -> None:
         self._heap: list[Timer] = []
-        self._planned: dict[tuple[TimerKind, str], int] = {}
-        """The ``order`` of what is planned."""
+        self._planned: dict[tuple[TimerKind, str], Timer] = {}
         self._void: set[int] = set()
         """The ``order`` of what is in the heap and planned no more."""
         self._num_set = 0
@@ -60,18 +61,25 @@ class Timers:
         if (kind, subject) not in self._planned:
             self.move(kind, subject, when)
 
+    def hasten(self, kind: TimerKind, subject: str, when: float) -> None:
+        """Look at the subject at ``when``, unless it is planned to be looked at sooner."""
+        planned = self._planned.get((kind, subject))
+        if planned is None or when < planned.when:
+            self.move(kind, subject, when)
+
     def move(self, kind: TimerKind, subject: str, when: float) -> None:
         """Look at the subject at ``when``, whatever was planned before."""
         self.cancel(kind, subject)
         self._num_set += 1
-        self._planned[kind, subject] = self._num_set
-        heapq.heappush(self._heap, Timer(when, self._num_set, kind, subject))
+        timer = Timer(when, self._num_set, kind, subject)
+        self._planned[kind, subject] = timer
+        heapq.heappush(self._heap, timer)
 
     def cancel(self, kind: TimerKind, subject: str) -> None:
         """Plan nothing for the subject, if anything was planned."""
-        order = self._planned.pop((kind, subject), None)
-        if order is not None:
-            self._void.add(order)
+        timer = self._planned.pop((kind, subject), None)
+        if timer is not None:
+            self._void.add(timer.order)
 
     def next(self) -> float | None:
         """Return the earliest moment; None if there is none."""

@@ -1,9 +1,16 @@
-"""What the engines share: arguments are checked once, and bad prompts never reach the model."""
+"""What the engines share: arguments are checked once, and bad prompts never reach the model.
+
+An engine gives a future for each prompt. A caller waits for its own futures, as a thread or as a
+coroutine, and the engine need not know: what different callers ask for, it works on together.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -21,6 +28,7 @@ class BaseEngine(ABC):
     def __init__(self, model_name: str) -> None:
         self._model_name = model_name
         self._is_closed = False
+        self._lock = threading.Lock()
 
     @property
     def model_name(self) -> str:
@@ -38,39 +46,64 @@ class BaseEngine(ABC):
         seed: int | None = None,
     ) -> list[Completion]:
         """Answer every prompt; see :meth:`parsl_pcm.engines.Engine.generate`."""
-        options = GenerateOptions(
-            max_tokens=max_tokens,
-            temperature=temperature,
-            stop=_as_tuple("stop", stop),
-            choices=None if choices is None else _as_tuple("choices", choices),
-            seed=seed,
-        )
+        options = _options(max_tokens, temperature, stop, choices, seed)
+        rows = self._begin(prompts, options)
+        try:
+            return [row.result() for row in rows]
+        finally:
+            _cancel(rows)
+
+    async def agenerate(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        stop: Sequence[str] = (),
+        choices: Sequence[str] | None = None,
+        seed: int | None = None,
+    ) -> list[Completion]:
+        """Answer every prompt; see :meth:`parsl_pcm.engines.Engine.agenerate`."""
+        options = _options(max_tokens, temperature, stop, choices, seed)
+        rows = self._begin(prompts, options)
+        try:
+            return await asyncio.gather(*map(asyncio.wrap_future, rows))
+        finally:
+            _cancel(rows)
+
+    def _begin(
+        self, prompts: Sequence[Prompt], options: GenerateOptions
+    ) -> list[Future[Completion]]:
         if isinstance(prompts, str):
             raise TypeError(f"prompts is a list of prompts; got the text {prompts[:50]!r}")
-        if self._is_closed:
-            raise RuntimeError(f"the engine of {self._model_name!r} is closed; open a new one")
-        return self._complete_good_ones(list(prompts), options)
-
-    def _complete_good_ones(
-        self, prompts: list[Prompt], options: GenerateOptions
-    ) -> list[Completion]:
         errors = [error_in_prompt(prompt) for prompt in prompts]
         good = [prompt for prompt, error in zip(prompts, errors, strict=True) if error is None]
-        rows = iter(self._complete(good, options) if good else [])
-        return [next(rows) if error is None else Completion.of_error(error) for error in errors]
+        with self._lock:
+            if self._is_closed:
+                raise RuntimeError(f"the engine of {self._model_name!r} is closed; open a new one")
+            rows = iter(self._submit(good, options) if good else [])
+        return [next(rows) if error is None else row_of_error(error) for error in errors]
 
     @abstractmethod
-    def _complete(self, prompts: list[Prompt], options: GenerateOptions) -> list[Completion]:
-        """Answer prompts whose form is right; one row per prompt, in their order."""
+    def _submit(self, prompts: list[Prompt], options: GenerateOptions) -> list[Future[Completion]]:
+        """Begin to answer prompts whose form is right.
+
+        Called by one thread at a time. Returns without waiting for an answer; a future that is
+        cancelled is no longer of interest.
+        """
 
     @abstractmethod
     def _free(self) -> None:
-        """Give back all that the model holds; called once, after the last answer."""
+        """Wait for the answers under way and give back all that the model holds; called once."""
 
     def close(self) -> None:
-        """Free the model. The engine cannot be used afterwards; closing twice is harmless."""
-        if not self._is_closed:
-            self._is_closed = True
+        """Free the model, once the calls under way have got their answers.
+
+        The engine cannot be used afterwards; closing twice is harmless.
+        """
+        with self._lock:
+            was_closed, self._is_closed = self._is_closed, True
+        if not was_closed:
             self._free()
 
     def __enter__(self) -> Self:
@@ -116,6 +149,35 @@ def too_long(num_tokens: int, context_window: int) -> Completion:
         f"{context_window}, answer included; shorten the prompt or give the engine a larger "
         "context_window"
     )
+
+
+def row_of_error(error: str | Completion) -> Future[Completion]:
+    """Return a future that is done: this prompt has no answer."""
+    row: Future[Completion] = Future()
+    row.set_result(Completion.of_error(error) if isinstance(error, str) else error)
+    return row
+
+
+def _options(
+    max_tokens: int,
+    temperature: float,
+    stop: Sequence[str],
+    choices: Sequence[str] | None,
+    seed: int | None,
+) -> GenerateOptions:
+    return GenerateOptions(
+        max_tokens=max_tokens,
+        temperature=temperature,
+        stop=_as_tuple("stop", stop),
+        choices=None if choices is None else _as_tuple("choices", choices),
+        seed=seed,
+    )
+
+
+def _cancel(rows: Iterable[Future[Completion]]) -> None:
+    """Drop what nobody waits for any more; rows that are done do not care."""
+    for row in rows:
+        row.cancel()
 
 
 def _as_tuple(name: str, values: Iterable[str]) -> tuple[str, ...]:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import secrets
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -72,8 +71,8 @@ class LlamaCppEngine(BaseEngine):
         self._server: Any = _start(xllamacpp, params)
         self._pool = ThreadPoolExecutor(parallel, thread_name_prefix="llama_cpp")
 
-    def _complete(self, prompts: list[Prompt], options: GenerateOptions) -> list[Completion]:
-        return list(self._pool.map(partial(self._complete_one, options=options), prompts))
+    def _submit(self, prompts: list[Prompt], options: GenerateOptions) -> list[Future[Completion]]:
+        return [self._pool.submit(self._complete_one, prompt, options) for prompt in prompts]
 
     def _complete_one(self, prompt: Prompt, options: GenerateOptions) -> Completion:
         if options.choices is None:

@@ -3,45 +3,33 @@
 from __future__ import annotations
 
 import os
-import threading
 from abc import abstractmethod
+from concurrent.futures import Future
 from typing import Any
 
-from parsl_pcm.engines.base import BaseEngine, too_long
+from parsl_pcm.engines.base import BaseEngine, row_of_error, too_long
 from parsl_pcm.engines.options import GenerateOptions
 from parsl_pcm.engines.protocol import Completion, Prompt
 
 
 class TokenizedEngine(BaseEngine):
-    """An engine that is given token ids, and one call at a time.
-
-    Safe to use from several threads; their calls wait for one another.
-    """
+    """An engine that is given token ids."""
 
     def __init__(self, model_name: str, tokenizer: Any, context_window: int) -> None:
         super().__init__(model_name)
         self._tokenizer = tokenizer
         self._context_window = context_window
-        self._lock = threading.Lock()
 
-    def _complete(self, prompts: list[Prompt], options: GenerateOptions) -> list[Completion]:
-        with self._lock:
-            token_ids = [self._token_ids_or_error(prompt) for prompt in prompts]
-            good = [ids for ids in token_ids if isinstance(ids, list)]
-            rows = iter(self._continue(good, options) if good else [])
-        return [next(rows) if isinstance(ids, list) else ids for ids in token_ids]
+    def _submit(self, prompts: list[Prompt], options: GenerateOptions) -> list[Future[Completion]]:
+        inputs = [self._token_ids_or_error(prompt) for prompt in prompts]
+        rows = iter(self._continue([ids for ids in inputs if isinstance(ids, list)], options))
+        return [next(rows) if isinstance(ids, list) else row_of_error(ids) for ids in inputs]
 
     @abstractmethod
-    def _continue(self, prompts: list[list[int]], options: GenerateOptions) -> list[Completion]:
-        """Answer prompts that fit into the context window; called with the lock held."""
-
-    @abstractmethod
-    def _release(self) -> None:
-        """Give back all that the model holds; called once, with the lock held."""
-
-    def _free(self) -> None:
-        with self._lock:
-            self._release()
+    def _continue(
+        self, prompts: list[list[int]], options: GenerateOptions
+    ) -> list[Future[Completion]]:
+        """Begin to answer prompts that fit into the context window; called as `_submit` is."""
 
     def _token_ids_or_error(self, prompt: Prompt) -> list[int] | Completion:
         try:

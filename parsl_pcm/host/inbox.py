@@ -21,6 +21,15 @@ from parsl_pcm.wire.messages import (
 )
 
 
+class Recall:
+    """Whether nobody wants what is left of a mapped piece from this host any more."""
+
+    __slots__ = ("is_made",)
+
+    def __init__(self) -> None:
+        self.is_made = False
+
+
 class Inbox:
     """Receives while the main thread runs user code, for hours perhaps.
 
@@ -36,6 +45,7 @@ class Inbox:
         self._order: queue.SimpleQueue[LeaseId | None] = queue.SimpleQueue()
         # dict.pop is atomic: of a runner and a revocation that want the same piece, one gets it.
         self._waiting: dict[LeaseId, Envelope] = {}
+        self._recalls: dict[LeaseId, Recall] = {}
         threading.Thread(target=self._receive, name="pcm-inbox", daemon=True).start()
 
     def wait_for_start(self) -> StartHost:
@@ -49,6 +59,14 @@ class Inbox:
     def claim(self, lease_id: LeaseId) -> Envelope | None:
         """Take a piece for running; None if it has been handed back meanwhile."""
         return self._waiting.pop(lease_id, None)
+
+    def recall_of(self, lease_id: LeaseId) -> Recall:
+        """Return what tells whether the rest of a mapped piece is still wanted from this host."""
+        return self._recalls[lease_id]
+
+    def forget(self, lease_id: LeaseId) -> None:
+        """Take note that a mapped piece has ended."""
+        self._recalls.pop(lease_id, None)
 
     def _receive(self) -> None:
         try:
@@ -66,16 +84,26 @@ class Inbox:
         match envelope.message:
             case StoreBlob(digest=digest):
                 self.blobs[digest] = envelope.payload[0]
-            case RunPiece(lease_id=lease_id):
+            case RunPiece(lease_id=lease_id, frames_start=frames_start):
+                if frames_start is not None:
+                    self._recalls[lease_id] = Recall()
                 self._waiting[lease_id] = envelope
                 self._order.put(lease_id)
             case RevokePiece(lease_id=lease_id):
-                if self._waiting.pop(lease_id, None) is not None:
-                    self._connection.send(Envelope(PieceRevoked(lease_id=lease_id)))
+                self._revoke(lease_id)
             case StartHost() as start:
                 self._starts.put(start)
             case StopHost():
                 self._waiting.clear()
+                for recall in list(self._recalls.values()):
+                    recall.is_made = True
                 self._order.put(None)
             case unknown:
                 raise TypeError(f"a manager never sends {type(unknown).__name__} to a host")
+
+    def _revoke(self, lease_id: LeaseId) -> None:
+        if self._waiting.pop(lease_id, None) is not None:
+            self.forget(lease_id)
+            self._connection.send(Envelope(PieceRevoked(lease_id=lease_id)))
+        elif (recall := self._recalls.get(lease_id)) is not None:
+            recall.is_made = True

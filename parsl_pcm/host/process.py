@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,11 @@ from parsl_pcm.clock import monotonic_s
 from parsl_pcm.host.calls import FunctionCache, run_call
 from parsl_pcm.host.connection import Connection
 from parsl_pcm.host.inbox import Inbox
+from parsl_pcm.host.mapped import run_mapped
+from parsl_pcm.host.outbox import Delivery, Outbox
+from parsl_pcm.host.output import flush_output
 from parsl_pcm.host.reports import Function, report_setup_failed, report_unloadable
+from parsl_pcm.types import LeaseId
 from parsl_pcm.wire.codec import Envelope
 from parsl_pcm.wire.messages import HostReady, RunPiece, StartHost
 
@@ -39,7 +42,8 @@ class Host:
         self._free_places = threading.Semaphore(1)
         self._pool: ThreadPoolExecutor | None = None
         self._event_loop: EventLoopThread | None = None
-        self._event_loop_lock = threading.Lock()
+        self._outbox: Outbox | None = None
+        self._threads_lock = threading.Lock()
 
     def serve(self) -> None:
         """Live: returns after StopHost and the clean-up, or after a set-up that failed."""
@@ -64,7 +68,7 @@ class Host:
             recipes = pickling.load_recipes(self._inbox.blobs.pop(start.recipes))
             clean_up.enter_context(recipes.open())
         finally:
-            _flush_output()
+            flush_output()
 
     def _start_runners(self, max_concurrency: int) -> None:
         self._max_concurrency = max_concurrency
@@ -90,46 +94,63 @@ class Host:
         try:
             function = self._functions.get(piece.function)  # here, so imports use the main thread
         except BaseException as error:  # noqa: BLE001 - goes to the caller
+            self._inbox.forget(piece.lease_id)
             self._finish(report_unloadable(piece.lease_id, "the function of a call", error))
             return
+        run = self._run if piece.frames_start is None else self._run_mapped
         if self._pool is None:
-            self._run(piece, function, envelope.payload[0])
+            run(piece, function, envelope.payload)
         else:
-            self._pool.submit(self._run, piece, function, envelope.payload[0])
+            self._pool.submit(run, piece, function, envelope.payload)
 
-    def _run(self, piece: RunPiece, function: Function, arguments: bytes) -> None:
-        report = run_call(piece, function, arguments)
+    def _run(self, piece: RunPiece, function: Function, payload: tuple[bytes, ...]) -> None:
+        report = run_call(piece, function, payload[0])
         if isinstance(report, Envelope):
             self._finish(report)
             return
         self._start_event_loop().submit(report, self._finish)
 
+    def _run_mapped(self, piece: RunPiece, function: Function, payload: tuple[bytes, ...]) -> None:
+        recall = self._inbox.recall_of(piece.lease_id)
+        delivery = Delivery(self._start_outbox(), piece, function, recall)
+        rest = run_mapped(delivery, payload)
+        if rest is None:
+            self._finish_mapped(piece.lease_id)
+            return
+        self._start_event_loop().submit(rest, lambda _: self._finish_mapped(piece.lease_id))
+
+    def _finish_mapped(self, lease_id: LeaseId) -> None:
+        """Free the place of a piece; the outbox tells how it ended."""
+        self._inbox.forget(lease_id)
+        self._free_places.release()
+
+    def _start_outbox(self) -> Outbox:
+        with self._threads_lock:
+            if self._outbox is None:
+                self._outbox = Outbox(self._connection.send)
+            return self._outbox
+
     def _start_event_loop(self) -> EventLoopThread:
         from parsl_pcm.host.event_loop import EventLoopThread
 
-        with self._event_loop_lock:
+        with self._threads_lock:
             if self._event_loop is None:
                 self._event_loop = EventLoopThread()
             return self._event_loop
 
     def _finish(self, report: Envelope) -> None:
-        _flush_output()
+        flush_output()
         self._free_places.release()
         self._connection.send(report)
 
     def _wait_until_idle(self) -> None:
         for _ in range(self._max_concurrency):
             self._free_places.acquire()
+        if self._outbox is not None:
+            self._outbox.close()
 
     def _end_runners(self) -> None:
         if self._pool is not None:
             self._pool.shutdown()
         if self._event_loop is not None:
             self._event_loop.stop()
-
-
-def _flush_output() -> None:
-    """Write out what user code printed: the end of the log must explain a sudden death."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(ValueError, OSError, AttributeError):  # closed or replaced
-            stream.flush()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from parsl_pcm import pickling
+from parsl_pcm.host.results import WrongResultsError
 from parsl_pcm.host.tracebacks import describe, format_remote
 from parsl_pcm.types import LeaseId
 from parsl_pcm.wire.codec import Envelope
@@ -28,11 +29,45 @@ def report_result(piece: RunPiece, function: Function, result: Any, run_s: float
     try:
         payload = pickling.dump_result(result)
     except BaseException as error:  # noqa: BLE001 - goes to the caller
-        return _report_unpicklable(piece.lease_id, function, result, error)
+        returned = f"{name_of(function)} returned a {type(result).__qualname__}"
+        return _report_unpicklable(piece.lease_id, returned, error)
     finished = PieceFinished(
         lease_id=piece.lease_id, start=piece.start, stop=piece.stop, run_s=run_s
     )
     return Envelope(finished, (payload,))
+
+
+def report_range(
+    piece: RunPiece, function: Function, start: int, results: list[Any], run_s: float
+) -> list[Envelope]:
+    """Return the results of the items from `start` on of a mapped piece.
+
+    If some cannot be pickled, the results before the first of these are returned, then a failure.
+    """
+    try:
+        return [_finished(piece, start, results, run_s)]
+    except BaseException as error:  # noqa: BLE001 - goes to the caller
+        bad, why = _first_unpicklable(results) or (0, error)
+    reports = []
+    if bad:
+        reports.append(_finished(piece, start, results[:bad], run_s * bad / len(results)))
+    position = start - piece.start + bad + 1
+    returned = (
+        f"{name_of(function)} gave a {type(results[bad]).__qualname__} for item {position:,} "
+        f"of the {piece.stop - piece.start:,} that it was given"
+    )
+    return [*reports, _report_unpicklable(piece.lease_id, returned, why)]
+
+
+def report_wrong_results(
+    lease_id: LeaseId, function: Function, error: WrongResultsError
+) -> Envelope:
+    """Return that a mapped app did not give one result for each item."""
+    message = (
+        f"{name_of(function)} {error}; an app that is mapped must return a list with one result "
+        "for each item it was given, in their order, or yield these one by one"
+    )
+    return _piece_failed(lease_id, message)
 
 
 def report_raised(lease_id: LeaseId, function: Function, error: BaseException) -> Envelope:
@@ -80,25 +115,41 @@ def _cure_of_setup(error: BaseException) -> str:
     return "try it alone on such a node: `with recipe.open() as live: ...`"
 
 
-def _report_unpicklable(
-    lease_id: LeaseId, function: Function, result: Any, error: BaseException
-) -> Envelope:
+def _finished(piece: RunPiece, start: int, results: list[Any], run_s: float) -> Envelope:
+    finished = PieceFinished(
+        lease_id=piece.lease_id, start=start, stop=start + len(results), run_s=run_s
+    )
+    return Envelope(finished, (pickling.dump_result(results),))
+
+
+def _first_unpicklable(results: list[Any]) -> tuple[int, BaseException] | None:
+    for position, result in enumerate(results):
+        try:
+            pickling.dump_result(result)
+        except BaseException as error:  # noqa: BLE001 - goes to the caller
+            return position, error
+    return None
+
+
+def _report_unpicklable(lease_id: LeaseId, returned: str, error: BaseException) -> Envelope:
     if isinstance(error, MemoryError):
         problem = "for whose pickle the node has not enough memory"
     else:
         problem = f"which cannot be pickled ({describe(error)})"
     message = (
-        f"{name_of(function)} returned a {type(result).__qualname__}, {problem}; return plain data "
-        "(text, numbers, lists, arrays), or write it to a file and return the path"
+        f"{returned}, {problem}; return plain data (text, numbers, lists, arrays), or write it to "
+        "a file and return the path"
     )
     return _piece_failed(lease_id, message, error)
 
 
 def _piece_failed(
-    lease_id: LeaseId, message: str, error: BaseException, exception: bytes | None = None
+    lease_id: LeaseId,
+    message: str,
+    error: BaseException | None = None,
+    exception: bytes | None = None,
 ) -> Envelope:
-    failure = Failure(
-        kind=FailureKind.RAISED, message=message, remote_traceback=format_remote(error)
-    )
+    remote_traceback = "" if error is None else format_remote(error)
+    failure = Failure(kind=FailureKind.RAISED, message=message, remote_traceback=remote_traceback)
     payload = () if exception is None else (exception,)
     return Envelope(PieceFailed(lease_id=lease_id, failure=failure), payload)

@@ -106,4 +106,5 @@ def _describe_demand(demand: ContextDemand) -> dict[str, Any]:
         "num_hosts": demand.num_hosts,
         "num_open": demand.num_open,
         "setup_s": context.setup_s.value,
+        "item_s": context.service_s.value,
     }

@@ -223,13 +223,15 @@ class Interchange:
                 raise ProtocolError(f"unexpected message of the executor: {message!r}")
 
     def _submit(self, message: messages.SubmitTask) -> None:
-        self._performer.store_task(message)
+        num_items = self._performer.store_task(message)
         self._handle(
             events.TaskSubmitted(
                 task_id=message.task_id,
                 context_key=message.context_key,
-                num_items=message.num_items,
+                num_items=num_items,
                 priority=message.priority,
+                is_mapped=bool(message.frame_sizes),
+                is_tolerant=message.is_tolerant,
             )
         )
 
@@ -278,6 +280,8 @@ class Interchange:
             self._performer.failure = message.failure
             self._handle_if_own(manager_id, events.PieceFailed(lease_id=message.lease_id))
         else:
+            if isinstance(message, messages.PieceFinished):
+                self._performer.results_start = message.start
             self._handle_if_own(manager_id, event_of(manager_id, message))
 
     def _register(

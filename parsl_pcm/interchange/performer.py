@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from parsl_pcm.core import actions
 from parsl_pcm.core.actions import Action
 from parsl_pcm.interchange.peers import Peers
+from parsl_pcm.interchange.stored_task import StoredTask
 from parsl_pcm.types import ContextKey, Digest, ManagerId, TaskId
 from parsl_pcm.wire import messages
 from parsl_pcm.wire.codec import Envelope
 from parsl_pcm.wire.messages import Failure, FailureKind
 
 logger = logging.getLogger(__name__)
-
-
-class StoredTask(NamedTuple):
-    """What is kept of an open task, to send its pieces as often as needed."""
-
-    function: Digest
-    arguments: bytes
 
 
 class Performer:
@@ -36,8 +30,9 @@ class Performer:
 
     Attributes
     ----------
-    payload, failure
-        Of the message that is being handled: a result or an exception that may be passed on.
+    payload, failure, results_start
+        Of the message that is being handled: results or an exception that may be passed on, and
+        the item of the first result.
     """
 
     def __init__(self, peers: Peers, to_executor: list[Envelope]) -> None:
@@ -45,6 +40,7 @@ class Performer:
         self._to_executor = to_executor
         self.payload: tuple[bytes, ...] = ()
         self.failure: Failure | None = None
+        self.results_start = 0
         self._blobs: dict[Digest, bytes] = {}
         self._contexts: dict[ContextKey, messages.DeclareContext] = {}
         self._tasks: dict[TaskId, StoredTask] = {}
@@ -57,9 +53,10 @@ class Performer:
         """Keep how to build a context."""
         self._contexts[message.context_key] = message
 
-    def store_task(self, message: messages.SubmitTask) -> None:
-        """Keep the arguments that came with this message until the task is forgotten."""
-        self._tasks[message.task_id] = StoredTask(message.function, self.payload[0])
+    def store_task(self, message: messages.SubmitTask) -> int:
+        """Keep what came with this message until the task is forgotten; return its items."""
+        task = self._tasks[message.task_id] = StoredTask(message, self.payload)
+        return task.num_items
 
     def perform(self, decided: Iterable[Action]) -> None:
         """Carry actions out in their order."""
@@ -69,6 +66,7 @@ class Performer:
     def _send_piece(self, action: actions.SendPiece) -> None:
         task = self._tasks[action.task_id]
         self._send_blob(action.manager_id, task.function)
+        frames_start, frames = task.frames_of(action.start, action.stop)
         message = messages.RunPiece(
             host_id=action.host_id,
             lease_id=action.lease_id,
@@ -76,28 +74,43 @@ class Performer:
             start=action.start,
             stop=action.stop,
             function=task.function,
+            frames_start=frames_start,
         )
-        self._peers.send(action.manager_id, Envelope(message, (task.arguments,)))
+        self._peers.send(action.manager_id, Envelope(message, frames))
 
     def _deliver_range(self, action: actions.DeliverRange) -> None:
         message = messages.RangeDelivered(
-            task_id=action.task_id, start=action.start, stop=action.stop
+            task_id=action.task_id,
+            start=action.start,
+            stop=action.stop,
+            num_known=action.start - self.results_start,
         )
         self._to_executor.append(Envelope(message, self.payload))
 
     def _deliver_exception(self, action: actions.DeliverException) -> None:
         assert self.failure is not None, "an exception is delivered while it is being handled"
-        message = messages.TaskFailed(task_id=action.task_id, failure=self.failure)
+        message = messages.TaskFailed(
+            task_id=action.task_id, failure=self.failure, item=action.item
+        )
+        self._to_executor.append(Envelope(message, self.payload))
+
+    def _deliver_item_exception(self, action: actions.DeliverItemException) -> None:
+        assert self.failure is not None, "an exception is delivered while it is being handled"
+        message = messages.ItemFailed(
+            task_id=action.task_id, item=action.item, failure=self.failure
+        )
         self._to_executor.append(Envelope(message, self.payload))
 
     def _fail_task(self, action: actions.FailTask) -> None:
-        failure = Failure(
-            kind=FailureKind(action.reason.value),
-            message=action.message,
-            remote_traceback=action.remote_traceback,
-            log_tail=action.log_tail,
+        message = messages.TaskFailed(
+            task_id=action.task_id, failure=_failure_of(action), item=action.item
         )
-        message = messages.TaskFailed(task_id=action.task_id, failure=failure)
+        self._to_executor.append(Envelope(message))
+
+    def _fail_item(self, action: actions.FailItem) -> None:
+        message = messages.ItemFailed(
+            task_id=action.task_id, item=action.item, failure=_failure_of(action)
+        )
         self._to_executor.append(Envelope(message))
 
     def _forget_task(self, action: actions.ForgetTask) -> None:
@@ -143,7 +156,9 @@ class Performer:
         actions.SendPiece: _send_piece,
         actions.DeliverRange: _deliver_range,
         actions.DeliverException: _deliver_exception,
+        actions.DeliverItemException: _deliver_item_exception,
         actions.FailTask: _fail_task,
+        actions.FailItem: _fail_item,
         actions.ForgetTask: _forget_task,
         actions.StartHost: _start_host,
         actions.StopHost: _stop_host,
@@ -159,3 +174,12 @@ class Performer:
             known.add(digest)
             blob = self._blobs[digest]
             self._peers.send(manager_id, Envelope(messages.StoreBlob(digest=digest), (blob,)))
+
+
+def _failure_of(action: actions.FailTask | actions.FailItem) -> Failure:
+    return Failure(
+        kind=FailureKind(action.reason.value),
+        message=action.message,
+        remote_traceback=action.remote_traceback,
+        log_tail=action.log_tail,
+    )

@@ -24,7 +24,7 @@ from parsl_pcm.types import (
     TaskId,
 )
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 """Raised by one with every change of a message; a manager of another version is refused."""
 
 
@@ -77,13 +77,19 @@ class DeclareContext(Message, frozen=True, kw_only=True, tag=True):
 
 
 class SubmitTask(Message, frozen=True, kw_only=True, tag=True):
-    """Run a call. Payload: [arguments]."""
+    """Run a call. Payload: [arguments], of a mapped one [arguments, items, items, ...].
+
+    The arguments of a mapped call are those behind its items, and the same for all of these.
+    """
 
     task_id: TaskId
     context_key: ContextKey
     function: Digest
-    num_items: int = 1
     priority: int = 0
+    frame_sizes: tuple[int, ...] = ()
+    """Of a mapped call: the number of items in each frame of items. Empty: an ordinary call."""
+    is_tolerant: bool = False
+    """Whether an item that cannot be done costs that item alone, and not the call."""
 
 
 class CancelTask(Message, frozen=True, kw_only=True, tag=True):
@@ -158,11 +164,24 @@ class ManagerRefused(Message, frozen=True, kw_only=True, tag=True):
 
 
 class RangeDelivered(Message, frozen=True, kw_only=True, tag=True):
-    """Results of the items [start, stop) of a task, each delivered once. Payload: [result]."""
+    """Results of the items [start, stop) of a task, each delivered once.
+
+    Payload: [result]; of a mapped task [list of results].
+    """
 
     task_id: TaskId
     start: int
     stop: int
+    num_known: int = 0
+    """So many results at the head of the list belong to items before ``start``: they are known."""
+
+
+class ItemFailed(Message, frozen=True, kw_only=True, tag=True):
+    """An item of a mapped task has no result. Payload: [pickled exception] if RAISED, else none."""
+
+    task_id: TaskId
+    item: int
+    failure: Failure
 
 
 class TaskFailed(Message, frozen=True, kw_only=True, tag=True):
@@ -170,6 +189,8 @@ class TaskFailed(Message, frozen=True, kw_only=True, tag=True):
 
     task_id: TaskId
     failure: Failure
+    item: int | None = None
+    """Of a mapped task: the item to blame, if it was one of them."""
 
 
 class CommandReply(Message, frozen=True, kw_only=True, tag=True):
@@ -258,27 +279,31 @@ class HostExited(Message, frozen=True, kw_only=True, tag=True):
 
 
 class PieceFinished(Message, frozen=True, kw_only=True, tag=True):
-    """Results of the items [start, stop) of a lease. Payload: [result]. Also host -> manager.
+    """Results of the items [start, stop) of a lease. Also host -> manager.
 
-    The ranges of one lease arrive in order, without gaps.
+    Payload: [result]; of a mapped task [list of results]. The ranges of one lease arrive in order,
+    without gaps.
     """
 
     lease_id: LeaseId
     start: int
     stop: int
     run_s: float
-    """Seconds that the user's function took."""
+    """Seconds that the user's function took for them."""
 
 
 class PieceFailed(Message, frozen=True, kw_only=True, tag=True):
-    """The user's function raised. Payload: [pickled exception]. Also host -> manager."""
+    """The user's function raised on the rest of a piece. Payload: [pickled exception].
+
+    Also host -> manager.
+    """
 
     lease_id: LeaseId
     failure: Failure
 
 
 class PieceRevoked(Message, frozen=True, kw_only=True, tag=True):
-    """The piece had not been started and never will be, here. Also host -> manager."""
+    """Nothing more of the piece is or will be done here. Also host -> manager."""
 
     lease_id: LeaseId
 
@@ -315,7 +340,10 @@ class StopHost(Message, frozen=True, kw_only=True, tag=True):
 
 
 class RunPiece(Message, frozen=True, kw_only=True, tag=True):
-    """Run the items [start, stop) of a task. Payload: [arguments]. Also manager -> host."""
+    """Run the items [start, stop) of a task. Also manager -> host.
+
+    Payload: [arguments]; of a mapped task [arguments, items, ...]: whole frames that hold these.
+    """
 
     host_id: HostId
     lease_id: LeaseId
@@ -323,10 +351,12 @@ class RunPiece(Message, frozen=True, kw_only=True, tag=True):
     start: int
     stop: int
     function: Digest
+    frames_start: int | None = None
+    """Of a mapped task: the number of the first item in the frames. None: an ordinary call."""
 
 
 class RevokePiece(Message, frozen=True, kw_only=True, tag=True):
-    """Hand a piece back unless it has been started. Also manager -> host."""
+    """Hand a piece back, or what is left of it, if that is possible. Also manager -> host."""
 
     host_id: HostId
     lease_id: LeaseId
@@ -347,6 +377,7 @@ AnyMessage = (
     | ManagerRefused
     | RunSummary
     | RangeDelivered
+    | ItemFailed
     | TaskFailed
     | CommandReply
     | InterchangeFailing

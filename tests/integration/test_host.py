@@ -18,119 +18,16 @@ import psutil
 import pytest
 
 from parsl_pcm import context, live_context, pickling
-from parsl_pcm.context import ContextSet
-from parsl_pcm.types import ContextKey, HostId, LeaseId, Requirements, TaskId
-from parsl_pcm.wire import codec, stream
 from parsl_pcm.wire.codec import Envelope
 from parsl_pcm.wire.messages import (
-    AnyMessage,
     FailureKind,
     HostReady,
-    PieceFailed,
-    PieceFinished,
     PieceRevoked,
     RevokePiece,
-    RunPiece,
     SetupFailed,
-    StartHost,
     StopHost,
-    StoreBlob,
 )
-
-HOST_ID = HostId(7)
-WAIT_S = 20.0
-
-
-class HostDriver:
-    """The manager's side of one host."""
-
-    def __init__(self, log: Path) -> None:
-        self.log = log
-        self.socket, theirs = socket.socketpair()
-        self.socket.settimeout(WAIT_S)
-        with theirs, log.open("wb") as file:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "parsl_pcm.host", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
-        self._unpacker = stream.Unpacker()
-        self._received: list[Envelope] = []
-        self._num_leases = 0
-
-    def send(self, *envelopes: Envelope) -> None:
-        self.socket.sendall(b"".join(stream.pack(codec.encode(envelopes))))
-
-    def receive(self) -> Envelope:
-        while not self._received:
-            data = self.socket.recv(1 << 16)
-            assert data, f"the host closed its end; log:\n{self.log.read_text()}"
-            for frames in self._unpacker.feed(data):
-                self._received += codec.decode(frames)
-        return self._received.pop(0)
-
-    def start(self, recipe: Any = None, **requirements: Any) -> AnyMessage:
-        digest = None
-        if recipe is not None:
-            blob = pickling.dump_recipes(ContextSet([recipe]))
-            digest = pickling.digest_of(blob)
-            self.send(Envelope(StoreBlob(digest=digest), (blob,)))
-        message = StartHost(
-            host_id=HOST_ID,
-            context_key=ContextKey("key"),
-            name="test-context",
-            requirements=Requirements(**requirements),
-            device_ids=(),
-            recipes=digest,
-            env={},
-        )
-        self.send(Envelope(message))
-        return self.receive().message
-
-    def submit(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> LeaseId:
-        blob = pickling.dump_function(function)
-        digest = pickling.digest_of(blob)
-        arguments, _ = pickling.dump_arguments(args, kwargs)
-        self.send(Envelope(StoreBlob(digest=digest), (blob,)))
-        self._num_leases += 1
-        lease_id = LeaseId(self._num_leases)
-        piece = RunPiece(
-            host_id=HOST_ID,
-            lease_id=lease_id,
-            task_id=TaskId(1),
-            start=0,
-            stop=1,
-            function=digest,
-        )
-        self.send(Envelope(piece, (arguments,)))
-        return lease_id
-
-    def result(self) -> Any:
-        envelope = self.receive()
-        assert isinstance(envelope.message, PieceFinished), envelope
-        return pickling.load_result(envelope.payload[0])
-
-    def failure(self) -> tuple[PieceFailed, tuple[bytes, ...]]:
-        envelope = self.receive()
-        assert isinstance(envelope.message, PieceFailed), envelope
-        assert envelope.message.failure.kind is FailureKind.RAISED
-        return envelope.message, envelope.payload
-
-    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        self.submit(function, *args, **kwargs)
-        return self.result()
-
-    def end(self) -> None:
-        self.socket.close()
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            raise
+from tests.host_driver import HOST_ID, WAIT_S, HostDriver
 
 
 @pytest.fixture
@@ -416,7 +313,6 @@ def test_lost_manager_ends_host_and_grandchildren_at_once(tmp_path: Path, where:
 
     def sleep_with_child() -> None:
         import pathlib
-        import subprocess
         import time
 
         child = subprocess.Popen(["sleep", "100"])

@@ -68,11 +68,11 @@ class Site:
     """The executor's end of an interchange, and the managers that a test plays."""
 
     def __init__(self, run_dir: Path, **changes: Any) -> None:
-        self._heard: list[AnyMessage] = []
+        self.heard: list[AnyMessage] = []
         self._sockets: list[zmq.SyncSocket] = []
         self._zmq_context: zmq.Context[zmq.SyncSocket] = zmq.Context()
         self.client = InterchangeClient(
-            on_message=lambda envelope: self._heard.append(envelope.message),
+            on_message=lambda envelope: self.heard.append(envelope.message),
             on_lost=lambda error: None,
         )
         config = config_of(run_dir, **changes)
@@ -115,16 +115,16 @@ class Site:
 
     def wait_for(self, kind: type[M], what: Callable[[M], bool] = lambda message: True) -> M:
         def find() -> M | None:
-            return next((m for m in self._heard if isinstance(m, kind) and what(m)), None)
+            return next((m for m in self.heard if isinstance(m, kind) and what(m)), None)
 
-        found = wait_for(find, f"{kind.__name__} among {self._heard}")
+        found = wait_for(find, f"{kind.__name__} among {self.heard}")
         assert found is not None
         return found
 
     def departures(self) -> list[str]:
         """Return what was said of managers that left, once all that was sent has been heard."""
         self.client.ask("CONTEXTS")
-        departed = [m for m in self._heard if isinstance(m, messages.ManagerDeparted)]
+        departed = [m for m in self.heard if isinstance(m, messages.ManagerDeparted)]
         return [f"{m.block_id}: {m.reason}" for m in departed]
 
 
@@ -275,6 +275,7 @@ def test_walltime_and_demand_are_told(site: Site) -> None:
                 "num_hosts": 0,
                 "num_open": 1,
                 "setup_s": None,
+                "item_s": None,
             }
         ],
         "blocks": [],

@@ -48,7 +48,7 @@ def new_host(host_id: int) -> HostRecord:
 
 def load(host: HostRecord, num_leases: int) -> None:
     piece = PieceRecord(new_task(0), 0, 1)
-    host.leases = {LeaseId(n): LeaseRecord(LeaseId(n), piece, host) for n in range(num_leases)}
+    host.leases = {LeaseId(n): LeaseRecord(LeaseId(n), piece, host, 0) for n in range(num_leases)}
 
 
 def test_backlog_orders_by_priority_then_task_then_item() -> None:

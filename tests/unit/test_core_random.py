@@ -58,6 +58,7 @@ class RandomRun:
         self.steps: dict[Callable[[], None], int] = {
             self.submit: 20,
             self.submit_many: 2,
+            self.submit_map: 4,
             self.cancel: 2,
             self.register: 3,
             self.lose: 1,
@@ -93,6 +94,18 @@ class RandomRun:
         name = self.random.choice(list(CONTEXTS))
         for _ in range(20):
             self.pool.submit(ContextKey(name))
+
+    def submit_map(self) -> None:
+        num_items = self.random.choice([1, 2, 7, 40, 300])
+        items = range(num_items)
+        self.pool.submit_map(
+            ContextKey(self.random.choice(["cpu", "cpu", "crowd", "gpu", "broken"])),
+            num_items,
+            is_tolerant=self.random.random() < 0.7,
+            is_yielding=self.random.random() < 0.5,
+            poison=[item for item in items if self.random.random() < 0.01],
+            bad=[item for item in items if self.random.random() < 0.03],
+        )
 
     def cancel(self) -> None:
         if self.pool.num_items:
@@ -160,10 +173,93 @@ def test_every_task_ends_once_whatever_happens(seed: int) -> None:
     run.run(200)
     run.recover()
     for task_id, how in run.pool.ended.items():
-        items = run.pool.delivered[task_id]
+        items = run.pool.delivered[task_id] | run.pool.failed_items[task_id]
         if how == "finished":
             assert items == set(range(run.pool.num_items[task_id]))
         assert task_id in run.pool.forgotten
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_map_in_a_pool_that_loses_nodes_costs_exactly_its_bad_items(seed: int) -> None:
+    pool = FakePool(Random(seed), max_attempts=2)
+    key = pool.declare("c", Requirements(cores=1.0, max_concurrency=1 + seed % 2))
+    for _ in range(3):
+        pool.register(cpu_node(2.0))
+    poison, bad = [41, 999], [0, 500, 501]
+    task_id = pool.submit_map(
+        key, 1000, is_tolerant=True, is_yielding=seed % 4 < 2, poison=poison, bad=bad
+    )
+    while task_id not in pool.ended:
+        pool.go_on()
+        pool.let_time_pass(1.0)
+        if pool.random.random() < 0.1:
+            pool.lose(pool.random.choice(list(pool.managers.values())))
+            pool.register(cpu_node(2.0))
+    assert pool.ended[task_id] == "finished"
+    assert pool.failed_items[task_id] == {*poison, *bad}
+    assert pool.delivered[task_id] == set(range(1000)) - {*poison, *bad}
+
+
+class SlowHostsRun:
+    """Maps on hosts some of which hardly go on, on nodes that come and go: what is raced."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.pool = FakePool(self.random, policy=PairCuttingPolicy(), run_s=(0.1, 0.2))
+        self.keys = [
+            self.pool.declare("c", Requirements(cores=1.0)),
+            self.pool.declare("crowd", Requirements(cores=1.0, max_concurrency=2)),
+        ]
+        for _ in range(4):
+            self.pool.register(cpu_node(2.0))
+
+    def run(self, num_rounds: int) -> None:
+        for _ in range(num_rounds):
+            self.pool.go_on(slow=lambda host: host.host_id % 2 and self.random.random() < 0.9)
+            self.pool.let_time_pass(self.random.choice([0.0, 0.1, 1.0]))
+            if self.random.random() < 0.15:
+                self.submit_map()
+            if self.random.random() < 0.1:
+                self.disturb()
+
+    def submit_map(self) -> None:
+        num_items = self.random.choice([1, 2, 7, 20])
+        items = range(num_items)
+        self.pool.submit_map(
+            self.random.choice(self.keys),
+            num_items,
+            is_tolerant=self.random.random() < 0.7,
+            is_yielding=self.random.random() < 0.5,
+            poison=[item for item in items if self.random.random() < 0.01],
+            bad=[item for item in items if self.random.random() < 0.03],
+        )
+
+    def disturb(self) -> None:
+        manager = self.random.choice(list(self.pool.managers.values()))
+        match self.random.choice(["lose", "take back", "die", "raise", "cancel"]):
+            case "lose":
+                self.pool.lose(manager)
+            case "take back":
+                self.pool.take_back(manager, self.random.choice([None, 0.5, 20.0]))
+            case "die" if manager.hosts:
+                self.pool.die(manager, self.random.choice(list(manager.hosts.values())))
+            case "raise" if manager.hosts:
+                self.pool.raise_error(manager, self.random.choice(list(manager.hosts.values())))
+            case "cancel" if self.pool.num_items:
+                self.pool.cancel(self.random.choice(list(self.pool.num_items)))
+        if len(self.pool.managers) < 4:
+            self.pool.register(cpu_node(2.0))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_raced_items_are_told_once_whatever_happens(seed: int) -> None:
+    run = SlowHostsRun(seed)
+    run.run(150)
+    run.pool.finish()
+    assert run.pool.raced
+    for task_id, how in run.pool.ended.items():
+        items = run.pool.delivered[task_id] | run.pool.failed_items[task_id]
+        assert how != "finished" or items == set(range(run.pool.num_items[task_id]))
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -1,0 +1,1 @@
+"""``pcm_map``: one app over many items, without a batch size."""
