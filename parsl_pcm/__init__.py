@@ -23,12 +23,31 @@ from parsl_pcm.version import VERSION
 if TYPE_CHECKING:
     from parsl_pcm.errors import PCMError
     from parsl_pcm.executor import PCMExecutor
+    from parsl_pcm.mapping.api import pcm_map
+    from parsl_pcm.mapping.report import ItemError
+    from parsl_pcm.mapping.run import MapRun
 
-__all__ = ["ContextRecipe", "PCMError", "PCMExecutor", "__version__", "context", "live_context"]
+__all__ = [
+    "ContextRecipe",
+    "ItemError",
+    "MapRun",
+    "PCMError",
+    "PCMExecutor",
+    "__version__",
+    "context",
+    "live_context",
+    "pcm_map",
+]
 
 __version__ = VERSION
 
-_MODULE_OF = {"PCMError": "parsl_pcm.errors", "PCMExecutor": "parsl_pcm.executor"}
+_MODULE_OF = {
+    "ItemError": "parsl_pcm.mapping.report",
+    "MapRun": "parsl_pcm.mapping.run",
+    "PCMError": "parsl_pcm.errors",
+    "PCMExecutor": "parsl_pcm.executor",
+    "pcm_map": "parsl_pcm.mapping.api",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@
         |   +-- ContextSetupFailed   the set-up raised, hung, died or gave nothing useful
         |   +-- ContextDoesNotFit    the context needs more than any node has
         |   +-- TaskKillsHost        the task killed its host on every attempt
+        |   +-- WrongResults         a mapped app gave something else than one result for each item
         |   +-- RemoteError          stands for a user's exception that cannot travel
         +-- SinkError                results cannot be written where they are to go
         |   +-- ResultNotWritable    one item's result is nothing that the file can hold
@@ -82,6 +83,10 @@ class TaskKillsHost(TaskError):
     """The task killed its host on each of its attempts."""
 
 
+class WrongResults(TaskError):
+    """An app that is mapped gave something else than one result for each of its items."""
+
+
 class RemoteError(TaskError):
     """The user's function raised an exception, or gave a result, that cannot be pickled."""
 
@@ -111,6 +116,7 @@ _CLASS_OF_KIND = {
     FailureKind.SETUP_FAILED: ContextSetupFailed,
     FailureKind.KILLS_HOST: TaskKillsHost,
     FailureKind.DOES_NOT_FIT: ContextDoesNotFit,
+    FailureKind.WRONG_RESULTS: WrongResults,
 }
 
 

@@ -48,6 +48,11 @@ class _Lease:
     stop: int
     host: _Host
     is_repeat: bool
+    rival: _Lease | None = None
+    """Of the same piece, while both run."""
+    was_raced: bool = False
+    is_over: bool = False
+    """Whether the rival was first: nobody waits for it."""
 
 
 @dataclass(slots=True)
@@ -78,6 +83,8 @@ class Metrics:
     """Tasks that ended with an exception, the user's or ours."""
     num_cancelled: int = 0
     num_items_delivered: int = 0
+    num_items_failed: int = 0
+    """Items of mapped tasks that raised or killed their hosts, and whose tasks went on."""
     first_submit_s: float | None = None
     last_delivery_s: float | None = None
     num_hosts_started: int = 0
@@ -96,6 +103,12 @@ class Metrics:
     """Those of them that were finished by another host."""
     num_duplicates_dropped: int = 0
     """Results that came from hosts after their pieces had been given to others."""
+    num_races: int = 0
+    """Pieces that were given to a second host while the first one was still at them."""
+    num_items_raced_in_vain: int = 0
+    """Items whose results came from both hosts of a race."""
+    num_items_repeated: int = 0
+    """Items whose results came and were dropped: those of races, and late ones."""
     num_leases_revoked: int = 0
     num_evictions: int = 0
     """Ready hosts that were ended to make room for another context."""
@@ -113,6 +126,8 @@ class Metrics:
         self._managers: dict[ManagerId, _Manager] = {}
         self._lost: list[_Lease] = []
         """Leases lost in the present line; whether they were put back shows at its end."""
+        self._num_known = 0
+        """Items of races that the present line reports and does not deliver."""
         self._observers: dict[type, Callable[[Any], None]] = {
             events.ContextDeclared: self._on_context_declared,
             events.TaskSubmitted: self._on_task_submitted,
@@ -133,7 +148,9 @@ class Metrics:
             actions.AbandonLease: self._on_abandon_lease,
             actions.DeliverRange: self._on_deliver_range,
             actions.DeliverException: self._on_failure,
+            actions.DeliverItemException: self._on_item_failure,
             actions.FailTask: self._on_failure,
+            actions.FailItem: self._on_item_failure,
             actions.ForgetTask: self._on_forget_task,
             actions.DismissManager: self._on_dismiss_manager,
         }
@@ -164,6 +181,10 @@ class Metrics:
         if self._lost:
             self.num_leases_lost += sum(lease.task_id in self._open_tasks for lease in self._lost)
             self._lost.clear()
+        if self._num_known:
+            self.num_items_raced_in_vain += self._num_known
+            self.num_items_repeated += self._num_known
+            self._num_known = 0
 
     # --- out ----------------------------------------------------------------------------------
 
@@ -258,10 +279,14 @@ class Metrics:
         lease = self._leases.get(event.lease_id)
         if lease is None or lease.start != event.start:
             self.num_duplicates_dropped += 1
+            self.num_items_repeated += event.stop - event.start
             return
         self.run_s += event.run_s
+        self._num_known = event.stop - event.start if lease.was_raced else 0
         lease.start = event.stop
         if lease.start == lease.stop:
+            if lease.rival is not None:
+                lease.rival.is_over = True
             self._release(event.lease_id)
             self.num_pieces_repeated += lease.is_repeat
 
@@ -289,19 +314,30 @@ class Metrics:
         is_repeat = action.start in self._lost_starts.get(action.task_id, ())
         lease = _Lease(action.task_id, action.start, action.stop, host, is_repeat)
         self._leases[action.lease_id] = host.leases[action.lease_id] = lease
+        if action.rival_id is not None:
+            self.num_races += 1
+            rival = self._leases[action.rival_id]
+            lease.rival, rival.rival = rival, lease
+            lease.was_raced = rival.was_raced = True
 
     def _on_abandon_lease(self, action: actions.AbandonLease) -> None:
         self._note_loss(self._leases[action.lease_id])
         self._release(action.lease_id)
 
     def _on_deliver_range(self, action: actions.DeliverRange) -> None:
-        self.num_items_delivered += action.stop - action.start
+        num_items = action.stop - action.start
+        self.num_items_delivered += num_items
         self.last_delivery_s = self._now
+        if self._num_known:
+            self._num_known -= num_items
 
     def _on_failure(self, action: actions.FailTask | actions.DeliverException) -> None:
         # It is forgotten just before, and was counted as finished there.
         self.num_finished -= 1
         self.num_failed += 1
+
+    def _on_item_failure(self, action: actions.FailItem | actions.DeliverItemException) -> None:
+        self.num_items_failed += 1
 
     def _on_forget_task(self, action: actions.ForgetTask) -> None:
         # A cancelled one is counted already.
@@ -331,12 +367,13 @@ class Metrics:
             del host.manager.hosts[host_id]
             self._ended_slot_s += self._slot_s(host)
             for lease_id, lease in list(host.leases.items()):
-                self._release(lease_id)
                 self._note_loss(lease)
+                self._release(lease_id)
         return host
 
     def _note_loss(self, lease: _Lease) -> None:
-        if lease.task_id in self._open_tasks:
+        is_wanted = lease.rival is None and not lease.is_over
+        if is_wanted and lease.task_id in self._open_tasks:
             self._lost.append(lease)
             self._lost_starts.setdefault(lease.task_id, set()).add(lease.start)
 
@@ -345,6 +382,9 @@ class Metrics:
         if lease is None:
             return False
         del lease.host.leases[lease_id]
+        if lease.rival is not None:
+            lease.rival.rival = None
+            lease.rival = None
         return True
 
     def _slot_s(self, host: _Host) -> float:

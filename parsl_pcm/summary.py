@@ -35,6 +35,8 @@ def _tasks(metrics: Metrics) -> str:
         )
         if number
     ]
+    if metrics.num_items_failed:
+        parts.append(f"{_count(metrics.num_items_failed, 'item')} failed")
     finished_part = "all finished" if finished == submitted > 1 else f"{finished:,} finished"
     items = metrics.num_items_delivered
     results = f" ({_count(items, 'item')})" if items != finished else ""
@@ -89,6 +91,8 @@ def _losses(metrics: Metrics) -> str:
                 metrics.num_duplicates_dropped,
                 f"{_count(metrics.num_duplicates_dropped, 'late result')} dropped",
             ),
+            (metrics.num_races, f"{_count(metrics.num_races, 'piece')} raced"),
+            (metrics.num_items_repeated, f"{_count(metrics.num_items_repeated, 'item')} run twice"),
         )
         if number
     ]

@@ -10,6 +10,7 @@ from random import Random
 
 from parsl_pcm.core import actions, events
 from parsl_pcm.core.actions import Action
+from parsl_pcm.core.policy import DefaultPolicy
 from parsl_pcm.types import (
     ContextKey,
     DeviceId,
@@ -26,10 +27,15 @@ TAKEN_BACK = "the site takes this node back"
 ONE_CORE = Requirements(cores=1.0)
 
 
-def new_pool(*nodes: NodeResources, max_attempts: int = 3) -> FakePool:
+def new_pool(
+    *nodes: NodeResources,
+    max_attempts: int = 3,
+    needs: Requirements = ONE_CORE,
+    policy: DefaultPolicy | None = None,
+) -> FakePool:
     """Return a pool that knows the context "c", with these nodes named m0, m1, ..."""
-    pool = FakePool(Random(0), max_attempts=max_attempts)
-    pool.declare("c", ONE_CORE)
+    pool = FakePool(Random(0), max_attempts=max_attempts, policy=policy or DefaultPolicy())
+    pool.declare("c", needs)
     for node in nodes:
         pool.register(node)
     return pool
@@ -41,14 +47,30 @@ def submit(pool: FakePool, key: str = "c", num_items: int = 1, priority: int = 0
     return pool.history[-1][2]
 
 
+def submit_map(pool: FakePool, num_items: int, *, is_tolerant: bool = False) -> list[Action]:
+    """Submit a mapped task and return what was decided."""
+    pool.submit_map(ContextKey("c"), num_items, is_tolerant=is_tolerant)
+    return pool.history[-1][2]
+
+
 def ready(pool: FakePool, host: int = 1, setup_s: float = 10.0) -> list[Action]:
     return pool.feed(events.HostReady(host_id=HostId(host), setup_s=setup_s))
 
 
-def finished(pool: FakePool, lease: int, start: int = 0, stop: int = 1) -> list[Action]:
+def finished(
+    pool: FakePool, lease: int, start: int = 0, stop: int = 1, run_s: float = 100.0
+) -> list[Action]:
     return pool.feed(
-        events.PieceFinished(lease_id=LeaseId(lease), start=start, stop=stop, run_s=100.0)
+        events.PieceFinished(lease_id=LeaseId(lease), start=start, stop=stop, run_s=run_s)
     )
+
+
+def raised(pool: FakePool, lease: int) -> list[Action]:
+    return pool.feed(events.PieceFailed(lease_id=LeaseId(lease)))
+
+
+def revoked(pool: FakePool, lease: int) -> list[Action]:
+    return pool.feed(events.LeaseRevoked(lease_id=LeaseId(lease)))
 
 
 def exited(pool: FakePool, host: int) -> list[Action]:
@@ -91,7 +113,12 @@ def abandon(lease: int, host: int = 1, manager: str = "m0") -> Action:
 
 
 def send(
-    lease: int, task: int, host: int = 1, manager: str = "m0", items: tuple[int, int] = (0, 1)
+    lease: int,
+    task: int,
+    host: int = 1,
+    manager: str = "m0",
+    items: tuple[int, int] = (0, 1),
+    rival: int | None = None,
 ) -> Action:
     return actions.SendPiece(
         manager_id=ManagerId(manager),
@@ -100,6 +127,7 @@ def send(
         task_id=TaskId(task),
         start=items[0],
         stop=items[1],
+        rival_id=None if rival is None else LeaseId(rival),
     )
 
 

@@ -52,6 +52,13 @@ class PairCuttingPolicy(DefaultPolicy):
         return min(piece.stop, piece.start + 2)
 
 
+class WholePiecePolicy(DefaultPolicy):
+    """Gives whole pieces."""
+
+    def cut(self, piece: PieceRecord, host: HostRecord) -> int:
+        return piece.stop
+
+
 def cpu_node(cores: float = 1.0, memory_bytes: int = 16 * GB, **more: int) -> NodeResources:
     return NodeResources(cores=cores, memory_bytes=memory_bytes, **more)
 
@@ -196,6 +203,7 @@ class FakePool:
         *,
         is_tolerant: bool = False,
         is_yielding: bool = False,
+        function_key: str = "",
         poison: Sequence[int] = (),
         bad: Sequence[int] = (),
     ) -> TaskId:
@@ -212,6 +220,7 @@ class FakePool:
                 num_items=num_items,
                 is_mapped=True,
                 is_tolerant=is_tolerant,
+                function_key=function_key,
             )
         )
 

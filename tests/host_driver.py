@@ -63,6 +63,10 @@ class HostDriver:
                 self._received += codec.decode(frames)
         return self._received.pop(0)
 
+    def put_back(self, envelopes: Sequence[Envelope]) -> None:
+        """Have these received again, before all others."""
+        self._received = [*envelopes, *self._received]
+
     def start(self, recipe: Any = None, **requirements: Any) -> AnyMessage:
         digest = None
         if recipe is not None:
@@ -140,10 +144,12 @@ class HostDriver:
         assert isinstance(envelope.message, PieceFinished), envelope
         return pickling.load_result(envelope.payload[0])
 
-    def failure(self) -> tuple[PieceFailed, tuple[bytes, ...]]:
+    def failure(
+        self, kind: FailureKind = FailureKind.RAISED
+    ) -> tuple[PieceFailed, tuple[bytes, ...]]:
         envelope = self.receive()
         assert isinstance(envelope.message, PieceFailed), envelope
-        assert envelope.message.failure.kind is FailureKind.RAISED
+        assert envelope.message.failure.kind is kind
         return envelope.message, envelope.payload
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -11,8 +11,10 @@ Read it in this order:
 5. ``cluster.py``     the ways to change that, and ``check.py``: what must hold in between
 6. ``policy.py``      what is best: when one more host pays, how far to prefetch
 7. ``walltime.py``    whether a node lasts long enough for a host, or for one item more
-8. ``dispatch.py``    which piece goes to which host, which hosts start and end
-9. ``endings.py``     how tasks end; ``departures.py``: how nodes leave
+8. ``dispatch.py``    which piece goes to which host, which hosts start and end;
+   ``racing.py``: which piece runs on a second host too
+9. ``endings.py``     how tasks and items end; ``narrowing.py``: how the item to blame is found;
+   ``departures.py``: how nodes leave
 10. ``scheduler.py``  ``handle(event, now) -> actions``: the only way in and out
 11. ``demand.py``     what the work could use: for whoever asks the site for nodes
 

@@ -11,22 +11,43 @@ if TYPE_CHECKING:
 
 
 class Backlog:
-    """A priority queue of pieces; those of a task that ended are dropped when they come up."""
+    """A priority queue of pieces; those of a task that ended are dropped when they come up.
+
+    A piece does not change while it waits.
+    """
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, int, PieceRecord]] = []
         self._num_waiting = 0
-        self._num_of_task: dict[TaskId, int] = {}
+        self._num_items = 0
+        self._num_of_task: dict[TaskId, tuple[int, int]] = {}
+        """Pieces and items."""
 
     def __len__(self) -> int:
         return self._num_waiting
+
+    @property
+    def num_items(self) -> int:
+        """Number of items of the pieces that wait."""
+        return self._num_items
 
     def push(self, piece: PieceRecord) -> None:
         """Add a piece at its place: by priority, then task, then item."""
         task = piece.task
         heapq.heappush(self._heap, (task.priority, task.task_id, piece.start, piece))
-        self._num_of_task[task.task_id] = self._num_of_task.get(task.task_id, 0) + 1
-        self._num_waiting += 1
+        self._count(task.task_id, 1, piece.stop - piece.start)
+
+    def first(self) -> PieceRecord:
+        """Return the first piece.
+
+        Raises
+        ------
+        IndexError
+            If none waits.
+        """
+        while not self._heap[0][3].task.is_open:
+            heapq.heappop(self._heap)
+        return self._heap[0][3]
 
     def pop(self) -> PieceRecord:
         """Remove and return the first piece.
@@ -36,15 +57,16 @@ class Backlog:
         IndexError
             If none waits.
         """
-        while True:
-            piece = heapq.heappop(self._heap)[3]
-            if piece.task.is_open:
-                self._uncount(piece.task.task_id)
-                return piece
+        piece = self.first()
+        heapq.heappop(self._heap)
+        self._count(piece.task.task_id, -1, piece.start - piece.stop)
+        return piece
 
     def forget(self, task: TaskRecord) -> None:
         """Stop counting the pieces of a task that is open no more."""
-        self._num_waiting -= self._num_of_task.pop(task.task_id, 0)
+        num_pieces, num_items = self._num_of_task.pop(task.task_id, (0, 0))
+        self._num_waiting -= num_pieces
+        self._num_items -= num_items
         if not self._num_waiting:
             self._heap.clear()
 
@@ -52,8 +74,13 @@ class Backlog:
         """Return the waiting pieces in order. Takes linear time."""
         return [entry[3] for entry in sorted(self._heap) if entry[3].task.is_open]
 
-    def _uncount(self, task_id: TaskId) -> None:
-        self._num_waiting -= 1
-        self._num_of_task[task_id] -= 1
-        if not self._num_of_task[task_id]:
+    def _count(self, task_id: TaskId, num_pieces: int, num_items: int) -> None:
+        self._num_waiting += num_pieces
+        self._num_items += num_items
+        of_task = self._num_of_task.get(task_id)
+        if of_task is not None:
+            num_pieces, num_items = num_pieces + of_task[0], num_items + of_task[1]
+        if num_pieces:
+            self._num_of_task[task_id] = (num_pieces, num_items)
+        else:
             del self._num_of_task[task_id]

@@ -21,6 +21,7 @@ from parsl_pcm.core.records import (
     PieceRecord,
     TaskRecord,
 )
+from parsl_pcm.core.speeds import count_rate, discount_rate
 from parsl_pcm.core.transitions import (
     HOST_TRANSITIONS,
     MANAGER_TRANSITIONS,
@@ -246,9 +247,11 @@ class Cluster:
         host.is_out_of_time = False
         if host.state is HostState.READY and host.manager.state is ManagerState.ACTIVE:
             host.context.hosts[host.host_id] = host
+            count_rate(host)
 
     def _withdraw(self, host: HostRecord) -> None:
         context = host.context
+        discount_rate(host)
         context.hosts.pop(host.host_id, None)
         context.loads.discard(host)
         if context.reserved is host:

@@ -60,13 +60,9 @@ class Dispatcher:
         """Lease what waits to warm hosts; then see whether more hosts pay."""
         while context.suspects and self._isolate_suspect(context):
             pass
-        concurrency = context.requirements.max_concurrency
-        num_for_coming = context.num_coming * concurrency
         while context.backlog:
             host = self._next_host(context)
-            if host is None or host.load >= concurrency + self._policy.prefetch(context):
-                break
-            if host.load >= concurrency and len(context.backlog) <= num_for_coming:
+            if host is None or not self._may_get_next(host):
                 break
             self._lease_next(context, host)
         if not context.num_waiting:
@@ -88,6 +84,19 @@ class Dispatcher:
                 self.stop_host(host)
             else:
                 self._cluster.set_aside(host)
+
+    def _may_get_next(self, host: HostRecord) -> bool:
+        """Whether a host may get what waits first: now, or behind what it runs.
+
+        Nothing waits there that hosts which are coming could begin with at once.
+        """
+        context = host.context
+        if host.load < host.num_places:
+            return True
+        num_for_coming = context.num_coming * context.requirements.max_concurrency
+        if context.backlog.num_items <= num_for_coming:
+            return False
+        return self._policy.may_queue(context.backlog.first(), host)
 
     def _lease_next(self, context: ContextRecord, host: HostRecord) -> None:
         piece = context.backlog.pop()
@@ -248,7 +257,8 @@ class Dispatcher:
             self._plan_rebalancing(context)
 
     def _plan_races(self, context: ContextRecord) -> None:
-        if context.num_mapped and any(context.loads.below(context.requirements.max_concurrency)):
+        least = context.loads.least_loaded() if context.num_mapped else None
+        if least is not None and least.load < least.num_places:
             later = self.now + self._policy.rebalance_s
             self._timers.hasten(TimerKind.RACE, context.context_key, later)
 

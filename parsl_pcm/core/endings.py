@@ -110,6 +110,12 @@ class Endings:
             item = piece.start if task.is_mapped else None
             self._decided.append(actions.DeliverException(task_id=task.task_id, item=item))
 
+    def distrust(self, task: TaskRecord) -> None:
+        """End a task of which delivered results may be those of other items, tolerant or not."""
+        if task.is_open:
+            self.end(task, TaskState.FAILED)
+            self._decided.append(actions.DeliverException(task_id=task.task_id))
+
     def blame_deaths(self, leases: Sequence[LeaseRecord], death: HostExited) -> None:
         """Let the pieces that ran when their host died wait as suspects, or give them up."""
         for lease in leases:

@@ -45,6 +45,8 @@ class TaskSubmitted(BaseEvent, frozen=True, kw_only=True, tag=True):
     need be, and one that raises or kills its host is told apart from the others."""
     is_tolerant: bool = False
     """Whether an item that cannot be done costs that item alone; else it ends the task."""
+    function_key: str = ""
+    """Of a mapped task: which function it calls; times of different ones are not compared."""
 
 
 class TaskCancelled(BaseEvent, frozen=True, kw_only=True, tag=True):
@@ -129,6 +131,8 @@ class PieceFailed(BaseEvent, frozen=True, kw_only=True, tag=True):
     """The user's function raised on this piece."""
 
     lease_id: LeaseId
+    is_misaligned: bool = False
+    """Whether results of it that were delivered may belong to other items of the piece."""
 
 
 class LeaseRevoked(BaseEvent, frozen=True, kw_only=True, tag=True):

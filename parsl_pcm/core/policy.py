@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from parsl_pcm.core.records import ContextRecord, HostRecord, PieceRecord
+from parsl_pcm.core.sizing import cheap_items, even_items, final_items, steady_items
+from parsl_pcm.core.speeds import item_s, pool_rate, sizes_of, sizes_of_kind
 
 
 class Policy(Protocol):
     """The questions that the scheduler asks. Answers must depend on nothing but the arguments."""
 
-    def prefetch(self, context: ContextRecord) -> int:
-        """Return how many pieces may wait at a host behind those that run."""
+    def may_queue(self, piece: PieceRecord, host: HostRecord) -> bool:
+        """Whether a piece, or its beginning, may wait at a host behind those that run."""
         ...
 
     def wants_another_host(self, context: ContextRecord, now: float) -> bool:
@@ -64,16 +66,24 @@ class DefaultPolicy:
     default_setup_s: float = 5.0
     """Taken for the time of a set-up until one was measured."""
 
-    def prefetch(self, context: ContextRecord) -> int:
-        """One piece at least, once the pieces' time is known; more where they are short."""
+    def may_queue(self, piece: PieceRecord, host: HostRecord) -> bool:
+        """One piece at least, once an item's time is known; more while they last ``prefetch_s``."""
+        num_queued = host.load - host.num_places
         if self.fixed_prefetch is not None:
-            return self.fixed_prefetch
-        service_s = context.service_s.value
-        if service_s is None:
-            return 0
-        if service_s * self.max_prefetch <= self.prefetch_s:
-            return self.max_prefetch
-        return max(1, math.ceil(self.prefetch_s / service_s))
+            return num_queued < self.fixed_prefetch
+        seconds = item_s(host)
+        if seconds is None or num_queued >= self.max_prefetch:
+            return False
+        if piece.task.is_mapped and not self._may_queue_mapped(piece, host):
+            return False
+        return num_queued <= 0 or host.num_queued_items() * seconds < self.prefetch_s
+
+    def _may_queue_mapped(self, piece: PieceRecord, host: HostRecord) -> bool:
+        """Not while the function was never measured, nor if others would be done sooner."""
+        if sizes_of(host, piece.task.function_key) is None:
+            return False
+        rate = 1.0 / (item_s(host) or 1.0)
+        return _share(host, rate) > 0
 
     def wants_another_host(self, context: ContextRecord, now: float) -> bool:
         """Start one more if it would be ready before the others have done all the work.
@@ -135,5 +145,25 @@ class DefaultPolicy:
         return is_needed and now - host.idle_since >= reload_s
 
     def cut(self, piece: PieceRecord, host: HostRecord) -> int:
-        """Give whole pieces."""
-        return piece.stop
+        """Give ordinary calls whole, and of mapped ones what lasts long enough and not too long."""
+        num_left = piece.stop - piece.start
+        if not piece.task.is_mapped or num_left == 1:
+            return piece.stop
+        own, of_kind = (
+            sizes_of(host, piece.task.function_key),
+            sizes_of_kind(host, piece.task.function_key),
+        )
+        wanted = steady_items(own, of_kind)
+        if own is not None and (seconds := own.item.value) is not None:
+            known = {level: time.value or seconds for level, time in own.by_class.items()}
+            share = _share(host, 1.0 / seconds)
+            wanted = min(wanted, final_items(share, seconds, cheap_items(known)))
+        return piece.start + even_items(num_left, wanted)
+
+
+def _share(host: HostRecord, place_rate: float) -> float:
+    """Return how many items one more piece of a host could have so that all hosts end together."""
+    all_rate = pool_rate(host, place_rate * host.num_places)
+    rest_s = host.context.num_open_items / all_rate
+    num_free = max(1, host.num_places - host.load)
+    return (rest_s * place_rate * host.num_places - host.num_items) / num_free

@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from parsl_pcm.core.records import ContextRecord, HostRecord, LeaseRecord
+from parsl_pcm.core.records import ContextRecord, HostRecord, LeaseRecord, TaskRecord
+from parsl_pcm.core.speeds import item_s, sizes_of, sizes_of_kind
 from parsl_pcm.core.walltime import left_s
 
 SOONER_FRAC = 0.25
@@ -38,24 +39,16 @@ class _Runner(NamedTuple):
     """When more is known of it if nothing happens until then."""
 
 
-def item_s(host: HostRecord) -> float | None:
-    """Return how long a host takes for an item; None: unknown."""
-    return host.context.service_s.value
-
-
 def find_races(context: ContextRecord, now: float) -> list[Race]:
     """Return the races that pay now: the pieces that will end last, on the fastest free hosts."""
     timed = [(speed, host) for host in _free_hosts(context) if (speed := item_s(host)) is not None]
-    free = deque(sorted(timed, key=lambda entry: entry[0]))
+    free = deque(host for _, host in sorted(timed, key=lambda entry: entry[0]))
     races = []
     for runner in sorted(_runners(context, now), key=lambda runner: -runner.rest_s):
         if not free:
             break
-        there_s, host = free[0]
-        there_s *= runner.lease.piece.num_items
-        if host is not runner.lease.host and _is_worth_it(runner.rest_s, there_s, host, now):
-            races.append(Race(runner.lease, host))
-            free.popleft()
+        if _is_worth_it(runner, free[0], now):
+            races.append(Race(runner.lease, free.popleft()))
     return races
 
 
@@ -66,36 +59,53 @@ def next_look(context: ContextRecord, now: float) -> float | None:
     return min((runner.next_look for runner in _runners(context, now)), default=None)
 
 
-def _is_worth_it(rest_s: float, there_s: float, host: HostRecord, now: float) -> bool:
-    saved_s = rest_s - there_s
+def _is_worth_it(runner: _Runner, host: HostRecord, now: float) -> bool:
+    """Whether a host would end a piece clearly sooner, and before its own node ends."""
+    piece = runner.lease.piece
+    speed = _mapped_item_s(host, piece.task)
+    if speed is None or host is runner.lease.host:
+        return False
+    there_s = speed * piece.num_items
+    saved_s = runner.rest_s - there_s
     has_time = there_s <= left_s(host.manager, now)
-    return has_time and saved_s > SOONER_S and saved_s >= SOONER_FRAC * rest_s
+    return has_time and saved_s > SOONER_S and saved_s >= SOONER_FRAC * runner.rest_s
+
+
+def _mapped_item_s(host: HostRecord, task: TaskRecord) -> float | None:
+    """Return how long an item of a mapped task takes on a host; None: nothing is known."""
+    own = sizes_of(host, task.function_key)
+    times = sizes_of_kind(host, task.function_key) if own is None else own
+    return item_s(host) if times is None else times.item.value
 
 
 def _free_hosts(context: ContextRecord) -> Iterator[HostRecord]:
-    return context.loads.below(context.requirements.max_concurrency)
+    emptiest_first = context.loads.below(context.requirements.max_concurrency)
+    return (host for host in emptiest_first if host.load < host.num_places)
 
 
 def _runners(context: ContextRecord, now: float) -> Iterator[_Runner]:
     for host in context.hosts.values():
-        speed = item_s(host)
-        if speed is not None and not host.is_exclusive:
-            candidates = filter(_may_be_raced, host.running())
-            yield from (_judge(lease, speed, now) for lease in candidates)
+        if host.leases and not host.is_exclusive:
+            judged = (_judge(lease, now) for lease in host.running() if _may_be_raced(lease))
+            yield from (runner for runner in judged if runner is not None)
 
 
 def _may_be_raced(lease: LeaseRecord) -> bool:
-    """Whether a running piece is wanted, may run twice, and has not been raced before."""
-    is_running = lease.started_at is not None and not lease.is_revoking
-    return is_running and lease.piece.task.is_mapped and not lease.was_raced
+    """Whether a piece is wanted, may run twice, and has not been raced before."""
+    return lease.piece.task.is_mapped and not lease.is_revoking and not lease.was_raced
 
 
-def _judge(lease: LeaseRecord, speed: float, now: float) -> _Runner:
-    """Estimate the rest of a piece; one that is overdue needs as long again as it has taken."""
-    started_at = now if lease.started_at is None else lease.started_at
-    expected_s = speed * (lease.piece.stop - lease.next_item)
-    overdue_at = started_at + max(OVERDUE_S, OVERDUE_FACTOR * expected_s)
-    elapsed_s = now - started_at
+def _judge(lease: LeaseRecord, now: float) -> _Runner | None:
+    """Estimate the rest of a running piece; one that is overdue needs as long again.
+
+    None: nothing is known.
+    """
+    speed = _mapped_item_s(lease.host, lease.piece.task)
+    if speed is None or lease.started_at is None:
+        return None
+    expected_s = speed * lease.num_left
+    overdue_at = lease.started_at + max(OVERDUE_S, OVERDUE_FACTOR * expected_s)
+    elapsed_s = now - lease.started_at
     if now >= overdue_at:
         return _Runner(lease, elapsed_s, now + elapsed_s)
     return _Runner(lease, max(0.0, expected_s - elapsed_s), overdue_at)

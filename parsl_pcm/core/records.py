@@ -9,6 +9,7 @@ from itertools import islice
 
 from parsl_pcm.core.backlog import Backlog
 from parsl_pcm.core.loads import HostLoads
+from parsl_pcm.core.speeds import ItemTime, SizeTimes
 from parsl_pcm.core.transitions import HostState, ManagerState, TaskState
 from parsl_pcm.types import (
     BlockId,
@@ -52,6 +53,8 @@ class TaskRecord:
     """Whether any range of its items may run anywhere, twice if need be."""
     is_tolerant: bool = False
     """Whether an item that cannot be done costs that item alone."""
+    function_key: str = ""
+    """Which function a mapped task calls: times of different ones are not compared."""
     state: TaskState = TaskState.OPEN
     num_delivered: int = 0
     """Its items that are over: results were delivered, or the news that there is none."""
@@ -111,10 +114,19 @@ class LeaseRecord:
     """When the host began with what is left of the piece; None while it waits behind others."""
     has_reported: bool = False
     """Whether the host has reported a part of the piece."""
+    num_reported: int = 0
+    """Items of a mapped task that the host has reported."""
+    run_s: float = 0.0
+    """How long those took."""
     rival: LeaseRecord | None = None
     """Another host's claim on the same piece: the first result wins."""
     was_raced: bool = False
     """Whether it has, or had, a rival: it gets no other one."""
+
+    @property
+    def num_left(self) -> int:
+        """Number of its items that the host has not reported."""
+        return self.piece.stop - self.next_item
 
     @property
     def is_answerable(self) -> bool:
@@ -150,6 +162,19 @@ class HostRecord:
     """Whether its node ends before it could do one item more: it only finishes what it holds."""
     promised_to: ContextRecord | None = None
     """Not None iff it was stopped to make room for this context."""
+    device_kind: str = field(init=False)
+    """Names of its devices: hosts with the same ones are taken to be equally fast at first."""
+    num_places: int = field(init=False)
+    """Pieces that it may hold before more would only wait; at most ``max_concurrency``."""
+    item_time: ItemTime = field(default_factory=ItemTime)
+    size_times: dict[str, SizeTimes] = field(default_factory=dict)
+    """By the function of mapped tasks."""
+    rate: float = 0.0
+    """Items a second, as counted in ``total_rate`` of its context; 0.0 while it is not."""
+
+    def __post_init__(self) -> None:
+        self.device_kind = self.manager.device_kind(self.device_positions)
+        self.num_places = self.context.requirements.max_concurrency
 
     @property
     def load(self) -> int:
@@ -163,6 +188,10 @@ class HostRecord:
     def queued(self) -> list[LeaseRecord]:
         """Return the leases that wait behind those."""
         return list(islice(self.leases.values(), self.context.requirements.max_concurrency, None))
+
+    def num_queued_items(self) -> int:
+        """Return the number of items of those that wait."""
+        return self.num_items - sum(lease.num_left for lease in self.running())
 
 
 @dataclass(slots=True, eq=False)
@@ -218,6 +247,11 @@ class ManagerRecord:
         """Return the names that the site gave to these devices."""
         return tuple(self.resources.devices[position].device_id for position in positions)
 
+    def device_kind(self, positions: tuple[int, ...]) -> str:
+        """Return what a host with these devices is compared with."""
+        names = [self.resources.devices[position].name for position in positions]
+        return ", ".join(names) or "cpu"
+
 
 @dataclass(slots=True, eq=False)
 class ContextRecord:
@@ -250,6 +284,14 @@ class ContextRecord:
     service_s: RunningMean = field(default_factory=RunningMean)
     """Time of one item."""
     setup_s: RunningMean = field(default_factory=RunningMean)
+    item_times: dict[str, ItemTime] = field(default_factory=dict)
+    """By the kind of device."""
+    size_times: dict[tuple[str, str], SizeTimes] = field(default_factory=dict)
+    """By the function of mapped tasks and the kind of device."""
+    total_rate: float = 0.0
+    """Items that its measured hosts do in a second, together."""
+    num_rated: int = 0
+    """Hosts in that sum."""
     last_leased: float = 0.0
     """When a piece of it last went out, or began to wait while none did."""
 
@@ -257,6 +299,11 @@ class ContextRecord:
     def num_waiting(self) -> int:
         """Pieces that wait, suspects included."""
         return len(self.backlog) + len(self.suspects)
+
+    @property
+    def num_waiting_items(self) -> int:
+        """Items of those pieces."""
+        return self.backlog.num_items + self.suspects.num_items
 
     @property
     def num_hosts(self) -> int:

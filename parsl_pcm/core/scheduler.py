@@ -28,6 +28,7 @@ from parsl_pcm.core.records import (
     ManagerRecord,
     TaskRecord,
 )
+from parsl_pcm.core.speeds import learn
 from parsl_pcm.core.timers import CONTEXT_TIMERS, TimerKind, Timers
 from parsl_pcm.core.transitions import HostState, ManagerState, TaskState
 from parsl_pcm.types import ContextKey, ManagerId, NodeResources
@@ -143,6 +144,7 @@ class Scheduler:
             event.priority,
             is_mapped=event.is_mapped,
             is_tolerant=event.is_tolerant,
+            function_key=event.function_key,
         )
         self.cluster.open_task(task, self._now)
         if context.hosts or self._endings.fits_somewhere(context):
@@ -265,7 +267,7 @@ class Scheduler:
             return
         task = lease.piece.task
         num_items = event.stop - event.start
-        task.context.service_s.add(event.run_s / num_items)
+        learn(lease, num_items, event.run_s)
         start = self.cluster.advance(lease, event.stop, self._now)
         if task.is_open and start < event.stop:
             self._actions.append(
@@ -282,7 +284,10 @@ class Scheduler:
         lease = self.cluster.leases.get(event.lease_id)
         if lease is None:
             return
-        if lease.is_answerable:
+        if event.is_misaligned:
+            self.cluster.release(lease, self._now)
+            self._endings.distrust(lease.piece.task)
+        elif lease.is_answerable:
             self.cluster.release(lease, self._now)
             self._endings.blame_exception(lease)
         else:

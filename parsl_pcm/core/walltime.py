@@ -35,7 +35,7 @@ def rest_s(lease: LeaseRecord, now: float) -> float | None:
     item_s = lease.host.context.service_s.value
     if item_s is None or lease.started_at is None:
         return None
-    whole_s = item_s * (lease.piece.stop - lease.piece.start)
+    whole_s = item_s * (lease.piece.stop - lease.next_item)
     return max(0.0, whole_s - (now - lease.started_at))
 
 
@@ -101,7 +101,7 @@ def _wait_s(host: HostRecord, item_s: float, now: float) -> float:
     if host.load < concurrency:
         return 0.0
     done_s = sum(
-        min(now - lease.started_at, item_s * (lease.piece.stop - lease.piece.start))
+        min(now - lease.started_at, item_s * (lease.piece.stop - lease.next_item))
         for lease in host.running()
         if lease.started_at is not None
     )

@@ -50,7 +50,11 @@ class Completion:
 
 
 class Engine(Protocol):
-    """A live model. Every engine of this package may be called from several threads."""
+    """A live model.
+
+    Every engine of this package may be called from several threads and coroutines at once, which
+    share its batches: many calls with one prompt each are as fast as one call with many.
+    """
 
     @property
     def model_name(self) -> str:
@@ -90,5 +94,21 @@ class Engine(Protocol):
         ------
         TypeError, ValueError
             An argument is wrong for all prompts.
+        """
+        ...
+
+    async def agenerate(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        stop: Sequence[str] = (),
+        choices: Sequence[str] | None = None,
+        seed: int | None = None,
+    ) -> list[Completion]:
+        """Do what :meth:`generate` does, for ``async def`` apps, on whatever event loop they run.
+
+        If the coroutine is cancelled, the engine drops those of its prompts that are not answered.
         """
         ...

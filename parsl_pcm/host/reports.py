@@ -47,16 +47,20 @@ def report_range(
     try:
         return [_finished(piece, start, results, run_s)]
     except BaseException as error:  # noqa: BLE001 - goes to the caller
-        bad, why = _first_unpicklable(results) or (0, error)
-    reports = []
-    if bad:
-        reports.append(_finished(piece, start, results[:bad], run_s * bad / len(results)))
-    position = start - piece.start + bad + 1
-    returned = (
-        f"{name_of(function)} gave a {type(results[bad]).__qualname__} for item {position:,} "
-        f"of the {piece.stop - piece.start:,} that it was given"
+        together = error
+    bad, why = _first_unpicklable(results) or (None, together)
+    if bad is None:
+        gave = f"{name_of(function)} gave a list of {len(results):,} results"
+        return [_report_unpicklable(piece.lease_id, gave, why)]
+    gave = (
+        f"{name_of(function)} gave a {type(results[bad]).__qualname__} for item "
+        f"{start - piece.start + bad + 1:,} of the {piece.stop - piece.start:,} that it was given"
     )
-    return [*reports, _report_unpicklable(piece.lease_id, returned, why)]
+    failed = _report_unpicklable(piece.lease_id, gave, why)
+    if bad == 0:
+        return [failed]
+    good_run_s = run_s * bad / len(results)
+    return [*report_range(piece, function, start, results[:bad], good_run_s), failed]
 
 
 def report_wrong_results(
@@ -67,7 +71,11 @@ def report_wrong_results(
         f"{name_of(function)} {error}; an app that is mapped must return a list with one result "
         "for each item it was given, in their order, or yield these one by one"
     )
-    return _piece_failed(lease_id, message)
+    if error.is_misaligned:
+        message += ". The results that it had yielded before may be those of other items"
+    failure = Failure(kind=FailureKind.WRONG_RESULTS, message=message)
+    failed = PieceFailed(lease_id=lease_id, failure=failure, is_misaligned=error.is_misaligned)
+    return Envelope(failed)
 
 
 def report_raised(lease_id: LeaseId, function: Function, error: BaseException) -> Envelope:

@@ -15,7 +15,16 @@ class WrongResultsError(Exception):
     """An app that is mapped gave something else than one result for each item.
 
     Its text goes on behind the name of the app: ``returned 3 results for 4 items``.
+
+    Attributes
+    ----------
+    is_misaligned
+        Whether results were handed over before this was known: they may be those of other items.
     """
+
+    def __init__(self, text: str, *, is_misaligned: bool = False) -> None:
+        super().__init__(text)
+        self.is_misaligned = is_misaligned
 
 
 def results_of(returned: Any, num_items: int) -> list[Any]:
@@ -45,10 +54,13 @@ def results_of(returned: Any, num_items: int) -> list[Any]:
     return results
 
 
-def wrong_number(verb: str, num_results: int, num_items: int) -> WrongResultsError:
+def wrong_number(
+    verb: str, num_results: int, num_items: int, *, is_misaligned: bool = False
+) -> WrongResultsError:
     """Return what to raise; `verb` is ``returned`` or ``yielded``."""
     return WrongResultsError(
-        f"{verb} {_count(num_results, 'result')} for {_count(num_items, 'item')}"
+        f"{verb} {_count(num_results, 'result')} for {_count(num_items, 'item')}",
+        is_misaligned=is_misaligned,
     )
 
 

@@ -278,7 +278,10 @@ class Interchange:
             self._close(self._peers[manager_id], message.reason, message.remaining_s)
         elif isinstance(message, messages.PieceFailed):
             self._performer.failure = message.failure
-            self._handle_if_own(manager_id, events.PieceFailed(lease_id=message.lease_id))
+            failed = events.PieceFailed(
+                lease_id=message.lease_id, is_misaligned=message.is_misaligned
+            )
+            self._handle_if_own(manager_id, failed)
         else:
             if isinstance(message, messages.PieceFinished):
                 self._performer.results_start = message.start

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from parsl_pcm.mapping.keys import Key
 from parsl_pcm.pickling import load_result
+
+LOADED_BYTES = 2000
+"""Counted for a result that is not pickled: nearly always an exception, with its traceback."""
 
 
 class Results(NamedTuple):
@@ -20,6 +23,11 @@ class Results(NamedTuple):
     indices: Sequence[int]
     keys: Sequence[Key] | None
     values: Sequence[Any]
+
+    def triples(self) -> Iterator[tuple[int, Key | None, Any]]:
+        """Yield index, key and value of each; the key is None if they have none."""
+        keys = [None] * len(self.indices) if self.keys is None else self.keys
+        return zip(self.indices, keys, self.values, strict=True)
 
     def split(self, num: int) -> tuple[Results, Results]:
         """Return the first so many, and the rest."""
@@ -35,21 +43,19 @@ class Chunk(NamedTuple):
     ----------
     frame
         A pickled list of them, behind `skip` others; None: they are in `values`.
+    num_bytes
+        Counted for it while it is held.
     """
 
     indices: Sequence[int]
     keys: Sequence[Key] | None
+    num_bytes: int
     frame: bytes | None
     skip: int = 0
     values: Sequence[Any] = ()
 
-    @property
-    def num_bytes(self) -> int:
-        """What is held for it."""
-        return 0 if self.frame is None else len(self.frame)
-
     def load(self) -> Results:
-        """Unpickle it.
+        """Unpickle it, if it is pickled.
 
         Raises
         ------
@@ -61,10 +67,23 @@ class Chunk(NamedTuple):
         values = load_result(self.frame)
         return Results(self.indices, self.keys, values[self.skip :] if self.skip else values)
 
+    def filled(self, value_of: Callable[[int, Key | None], Any]) -> Results:
+        """Return these values in the place of its own."""
+        items = Results(self.indices, self.keys, self.indices).triples()
+        values = [value_of(index, key) for index, key, _ in items]
+        return Results(self.indices, self.keys, values)
 
-def chunk_of(results: Results) -> Chunk:
-    """Return results that need not be unpickled any more as a chunk."""
-    return Chunk(results.indices, results.keys, None, values=results.values)
+
+def pickled_chunk(
+    indices: Sequence[int], keys: Sequence[Key] | None, frame: bytes, skip: int = 0
+) -> Chunk:
+    """Return results that somebody pickled as a chunk."""
+    return Chunk(indices, keys, len(frame), frame, skip)
+
+
+def loaded_chunk(results: Results) -> Chunk:
+    """Return results that need not be unpickled any more as a chunk, their size being guessed."""
+    return Chunk(*results[:2], LOADED_BYTES * len(results.indices), None, values=results.values)
 
 
 class Store(Protocol):
@@ -78,8 +97,8 @@ class Store(Protocol):
         """Return the next one; None if there is none now."""
         ...
 
-    def split(self, results: Results) -> Results:
-        """Return those of the results of a chunk that may be given out now; the rest is put back."""
+    def num_due(self, results: Results) -> int:
+        """Return how many of the results of the chunk taken last may be given out now."""
         ...
 
     def clear(self) -> None:
@@ -101,9 +120,9 @@ class AsCompleted:
         """Return the one that came first."""
         return self._chunks.popleft() if self._chunks else None
 
-    def split(self, results: Results) -> Results:
-        """Return them all."""
-        return results
+    def num_due(self, results: Results) -> int:
+        """Return how many there are."""
+        return len(results.indices)
 
     def clear(self) -> None:
         """Forget all."""
@@ -124,25 +143,24 @@ class InOrder:
         self._heap: list[tuple[int, Chunk]] = []
         """By the first index, which no two have in common."""
 
+    @property
+    def has_next(self) -> bool:
+        """Whether the result of the next item is there."""
+        return bool(self._heap) and self._heap[0][0] == self.next_index
+
     def put(self, chunk: Chunk) -> None:
         """Add a chunk; its indices rise, perhaps with gaps."""
         heapq.heappush(self._heap, (chunk.indices[0], chunk))
 
     def take(self) -> Chunk | None:
         """Return the one that begins with the next item, if it is there."""
-        if not self._heap or self._heap[0][0] != self.next_index:
-            return None
-        return heapq.heappop(self._heap)[1]
+        return heapq.heappop(self._heap)[1] if self.has_next else None
 
-    def split(self, results: Results) -> Results:
-        """Return them up to the first gap."""
+    def num_due(self, results: Results) -> int:
+        """Return how many there are up to the first gap, and expect the one behind them next."""
         num = num_in_a_row(results.indices)
         self.next_index = results.indices[0] + num
-        if num == len(results.indices):
-            return results
-        head, rest = results.split(num)
-        self.put(chunk_of(rest))
-        return head
+        return num
 
     def clear(self) -> None:
         """Forget all."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from parsl_pcm.mapping.keys import Key
 
@@ -95,7 +94,6 @@ def remaining_s(num_left: int | None, items_per_s: float) -> float | None:
     return num_left / items_per_s if num_left else 0.0
 
 
-def text_of(value: Any, max_chars: int = 80) -> str:
-    """Return a value as people may read it in a sentence."""
-    text = repr(value)
-    return text if len(text) <= max_chars else text[: max_chars - 3] + "..."
+def name_of(index: int, key: Key | None) -> str:
+    """Return what people call an item: "item 17", with its key if it has one."""
+    return f"item {index}" if key is None else f"item {index} (key {key!r})"

@@ -12,7 +12,7 @@ import platform
 import types
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +104,13 @@ def sidecar_of(sink: Path) -> Path:
     return sink.with_name(f"{sink.name}.map.json")
 
 
-def check_sidecar(sink: Path, identity: MapIdentity) -> None:
+def check_sidecar(sink: Path, identity: MapIdentity, places: Sequence[Path]) -> None:
     """Check that the results in a sink are of this map.
+
+    Parameters
+    ----------
+    places
+        What holds the results.
 
     Raises
     ------
@@ -113,7 +118,8 @@ def check_sidecar(sink: Path, identity: MapIdentity) -> None:
         If they are of another one, or nothing tells.
     """
     sidecar = sidecar_of(sink)
-    cure = f"To start afresh, delete {sink} and {sidecar}, or write to another file"
+    to_delete = " and ".join(str(place) for place in (*places, sidecar) if place.exists())
+    cure = f"To start afresh, delete {to_delete}, or write to another file"
     try:
         written = sidecar.read_bytes()
     except FileNotFoundError as error:

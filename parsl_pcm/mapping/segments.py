@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from parsl_pcm.mapping.keys import Key
@@ -41,7 +42,7 @@ class Segment:
 
     def is_done_before(self, index: int) -> bool:
         """Whether all its items with a smaller index than this have come back."""
-        num_before = sum(each < index for each in self.indices)
+        num_before = bisect_left(self.indices, index)
         return num_before == sum(
             min(stop, num_before) - start
             for stop, start in self._start_of.items()

@@ -112,7 +112,7 @@ def open_source(items: Any) -> Source:
     try:
         iterator = iter(items)
     except TypeError as error:
-        raise TypeError(f"items cannot be {_described(items)}: there is no order in it") from error
+        raise TypeError(f"items cannot be {_described(items)}: {error}") from error
     return Source(name=_type_name(items), num_items=None, is_prompt=False, _open=lambda: iterator)
 
 

@@ -11,7 +11,7 @@ MAX_HELD_BYTES = 128 << 20
 """Of results that nobody has taken, with those that what is under way will bring."""
 MAX_ITEMS = 1 << 20
 """Under way, or done and not taken: their keys are held, about 100 bytes each."""
-FIRST_ITEMS = 8192
+FIRST_ITEMS = 1 << 15
 """Under way before the first result shows how large results are."""
 MIN_ITEMS = 1024
 """Under way however large results are, unless more are held than may be: hosts need something."""
@@ -43,9 +43,12 @@ class Window:
         self._sent_bytes -= num_bytes
 
     def hold(self, num_items: int, num_bytes: int) -> None:
-        """Count results that came."""
+        """Count results that wait."""
         self.num_held += num_items
         self.held_bytes += num_bytes
+
+    def learn(self, num_items: int, num_bytes: int) -> None:
+        """Expect results of this size."""
         self._num_seen += num_items
         self._seen_bytes += num_bytes
 

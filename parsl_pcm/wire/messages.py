@@ -43,6 +43,8 @@ class FailureKind(enum.Enum):
     """It killed its host on each of its attempts."""
     DOES_NOT_FIT = "does_not_fit"
     """Its context needs more than any node has."""
+    WRONG_RESULTS = "wrong_results"
+    """An app that is mapped gave something else than one result for each item."""
 
 
 class Failure(Struct, frozen=True, kw_only=True):
@@ -77,10 +79,7 @@ class DeclareContext(Message, frozen=True, kw_only=True, tag=True):
 
 
 class SubmitTask(Message, frozen=True, kw_only=True, tag=True):
-    """Run a call. Payload: [arguments], of a mapped one [arguments, items, items, ...].
-
-    The arguments of a mapped call are those behind its items, and the same for all of these.
-    """
+    """Run a call. Payload: [arguments], of a mapped one [those behind its items, items, ...]."""
 
     task_id: TaskId
     context_key: ContextKey
@@ -300,6 +299,8 @@ class PieceFailed(Message, frozen=True, kw_only=True, tag=True):
 
     lease_id: LeaseId
     failure: Failure
+    is_misaligned: bool = False
+    """Whether results of it that were sent may belong to other items: it yielded too few."""
 
 
 class PieceRevoked(Message, frozen=True, kw_only=True, tag=True):
@@ -340,10 +341,7 @@ class StopHost(Message, frozen=True, kw_only=True, tag=True):
 
 
 class RunPiece(Message, frozen=True, kw_only=True, tag=True):
-    """Run the items [start, stop) of a task. Also manager -> host.
-
-    Payload: [arguments]; of a mapped task [arguments, items, ...]: whole frames that hold these.
-    """
+    """Run items of a task. Payload: [arguments, whole frames of items...]. Also manager -> host."""
 
     host_id: HostId
     lease_id: LeaseId

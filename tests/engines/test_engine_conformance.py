@@ -5,8 +5,11 @@ No text is compared between engines: they differ in near ties, and so do the mod
 
 from __future__ import annotations
 
+import asyncio
 import math
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from engines_under_test import CONTEXT_WINDOW
@@ -197,12 +200,79 @@ def test_threads_may_share_an_engine(engine: Engine) -> None:
     assert answers == [{label} for label in LABELS * 3]
 
 
+def test_calls_with_one_prompt_each_get_what_one_call_with_all_gets(engine: Engine) -> None:
+    prompts = [f"{CLAIM} {n}" for n in range(12)]
+    together = engine.generate(prompts, max_tokens=4)
+    with ThreadPoolExecutor(len(prompts)) as pool:
+        apart = list(pool.map(lambda prompt: ask(engine, prompt, max_tokens=4), prompts))
+    assert [row.prompt_tokens for row in apart] == [row.prompt_tokens for row in together]
+    assert {row.finish_reason for row in apart} <= {"stop", "length"}
+
+
+def test_bad_prompt_of_one_thread_harms_no_other(engine: Engine) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        prompts: list[Prompt] = [CLAIM, "too long " * 2 * CONTEXT_WINDOW, CHAT, ""]
+        rows = list(pool.map(lambda prompt: ask(engine, prompt), prompts * 2))
+    assert [row.error is None for row in rows] == [True, False, True, False] * 2
+
+
+def test_coroutines_share_an_engine(engine: Engine) -> None:
+    async def choose(label: str) -> set[str]:
+        rows = await engine.agenerate([CLAIM, CHAT], max_tokens=8, choices=[label])
+        return {row.text for row in rows}
+
+    async def run() -> list[set[str]]:
+        return await asyncio.gather(*map(choose, LABELS * 2))
+
+    assert asyncio.run(run()) == [{label} for label in LABELS * 2]
+    assert asyncio.run(run()) == [{label} for label in LABELS * 2]  # on another event loop
+
+
+def test_coroutine_gets_error_rows_too(engine: Engine) -> None:
+    prompts = ["", CLAIM, "too long " * 2 * CONTEXT_WINDOW]
+    rows = asyncio.run(engine.agenerate(prompts, max_tokens=4))
+    assert [row.error is None for row in rows] == [False, True, False]
+
+
+def test_cancelled_coroutine_leaves_the_engine_to_the_others(engine: Engine) -> None:
+    async def run() -> list[Completion]:
+        dropped = asyncio.create_task(engine.agenerate([CLAIM] * 24, max_tokens=48))
+        kept = asyncio.create_task(engine.agenerate([CLAIM], max_tokens=4))
+        await asyncio.sleep(0.05)
+        dropped.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await dropped
+        return await kept
+
+    assert asyncio.run(run())[0].error is None
+    assert ask(engine, CLAIM).error is None
+
+
 @pytest.mark.parametrize(
     "wrong", [{"max_tokens": 0}, {"temperature": -1.0}, {"choices": []}, {"choices": ["a", "a"]}]
 )
 def test_wrong_arguments_raise(engine: Engine, wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         engine.generate([CLAIM], **{"max_tokens": 8, **wrong})
+
+
+def test_closing_waits_for_the_answers_under_way(
+    recipe: ContextRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_begun = threading.Event()
+
+    def begin(*args: Any) -> list[Future[Completion]]:
+        rows: list[Future[Completion]] = original(*args)
+        has_begun.set()
+        return rows
+
+    with ThreadPoolExecutor(1) as pool:
+        with recipe.open() as live:
+            original = live._submit
+            monkeypatch.setattr(live, "_submit", begin)
+            call = pool.submit(live.generate, [CLAIM, CHAT], max_tokens=16)
+            has_begun.wait()
+        assert [row.error for row in call.result()] == [None, None]
 
 
 def test_closed_engine_says_so_and_the_next_one_works(recipe: ContextRecipe) -> None:

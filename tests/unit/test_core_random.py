@@ -9,6 +9,7 @@ import pytest
 
 from parsl_pcm.core import events
 from parsl_pcm.core.policy import DefaultPolicy
+from parsl_pcm.core.records import HostRecord, PieceRecord
 from parsl_pcm.core.scheduler import Scheduler
 from parsl_pcm.types import ContextKey, NodeResources, Requirements
 from tests.fakes import (
@@ -200,12 +201,19 @@ def test_map_in_a_pool_that_loses_nodes_costs_exactly_its_bad_items(seed: int) -
     assert pool.delivered[task_id] == set(range(1000)) - {*poison, *bad}
 
 
+class SixCuttingPolicy(DefaultPolicy):
+    """Gives six items at a time."""
+
+    def cut(self, piece: PieceRecord, host: HostRecord) -> int:
+        return min(piece.stop, piece.start + 6)
+
+
 class SlowHostsRun:
     """Maps on hosts some of which hardly go on, on nodes that come and go: what is raced."""
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
-        self.pool = FakePool(self.random, policy=PairCuttingPolicy(), run_s=(0.1, 0.2))
+        self.pool = FakePool(self.random, policy=SixCuttingPolicy(), run_s=(0.1, 0.2))
         self.keys = [
             self.pool.declare("c", Requirements(cores=1.0)),
             self.pool.declare("crowd", Requirements(cores=1.0, max_concurrency=2)),
@@ -256,10 +264,16 @@ def test_raced_items_are_told_once_whatever_happens(seed: int) -> None:
     run = SlowHostsRun(seed)
     run.run(150)
     run.pool.finish()
-    assert run.pool.raced
     for task_id, how in run.pool.ended.items():
         items = run.pool.delivered[task_id] | run.pool.failed_items[task_id]
         assert how != "finished" or items == set(range(run.pool.num_items[task_id]))
+
+
+def test_these_runs_do_race() -> None:
+    runs = [SlowHostsRun(seed) for seed in range(8)]
+    for run in runs:
+        run.run(40)
+    assert any(run.pool.raced for run in runs)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import asyncio
+import threading
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+
 import pytest
 
 from parsl_pcm.engines import Completion, Engine, Prompt
-from parsl_pcm.engines.base import BaseEngine, completion_of
+from parsl_pcm.engines.base import BaseEngine, completion_of, row_of_error
 from parsl_pcm.engines.options import GenerateOptions
 
 
@@ -15,15 +19,38 @@ class EchoEngine(BaseEngine):
         self.asked: list[tuple[list[Prompt], GenerateOptions]] = []
         self.times_freed = 0
 
-    def _complete(self, prompts: list[Prompt], options: GenerateOptions) -> list[Completion]:
+    def _submit(self, prompts: list[Prompt], options: GenerateOptions) -> list[Future[Completion]]:
         self.asked.append((prompts, options))
-        return [
-            completion_of(str(p), num_tokens=(1, 1), finish_reason="stop", options=options)
-            for p in prompts
-        ]
+        return [answered(prompt, options) for prompt in prompts]
 
     def _free(self) -> None:
         self.times_freed += 1
+
+
+def answered(prompt: Prompt, options: GenerateOptions) -> Future[Completion]:
+    row: Future[Completion] = Future()
+    row.set_result(
+        completion_of(str(prompt), num_tokens=(1, 1), finish_reason="stop", options=options)
+    )
+    return row
+
+
+class PendingEngine(BaseEngine):
+    """Leaves its answers to the test."""
+
+    def __init__(self) -> None:
+        super().__init__("pending")
+        self.rows: list[Future[Completion]] = []
+        self.has_been_asked = threading.Semaphore(0)
+
+    def _submit(self, prompts: list[Prompt], options: GenerateOptions) -> list[Future[Completion]]:
+        rows: list[Future[Completion]] = [Future() for _ in prompts]
+        self.rows += rows
+        self.has_been_asked.release()
+        return rows
+
+    def _free(self) -> None:
+        pass
 
 
 @pytest.fixture
@@ -97,3 +124,76 @@ def test_closing_frees_once_and_refuses_what_comes_after(engine: EchoEngine) -> 
     assert engine.times_freed == 1
     with pytest.raises(RuntimeError, match="engine of 'echo' is closed"):
         engine.generate(["a"], max_tokens=8)
+    with pytest.raises(RuntimeError, match="engine of 'echo' is closed"):
+        asyncio.run(engine.agenerate(["a"], max_tokens=8))
+
+
+def test_row_of_an_error_is_done_at_once() -> None:
+    assert row_of_error("bad").result() == Completion.of_error("bad")
+    assert row_of_error(Completion.of_error("worse")).result().error == "worse"
+
+
+def test_coroutine_gets_the_rows_that_a_thread_gets(engine: EchoEngine) -> None:
+    rows = asyncio.run(engine.agenerate(["a", "", "b"], max_tokens=3, choices=["a", "b"]))
+    assert rows == engine.generate(["a", "", "b"], max_tokens=3, choices=["a", "b"])
+    assert engine.asked[0] == engine.asked[1]
+
+
+@pytest.mark.parametrize("wrong", [{"prompts": "one text"}, {"stop": "###"}, {"max_tokens": "8"}])
+def test_wrong_argument_raises_in_a_coroutine_too(engine: EchoEngine, wrong: object) -> None:
+    with pytest.raises(TypeError):
+        asyncio.run(engine.agenerate(**{"prompts": ["a"], "max_tokens": 8, **wrong}))  # type: ignore[arg-type]
+
+
+def test_exception_reaches_its_caller_and_the_other_prompts_of_the_call_are_dropped() -> None:
+    engine = PendingEngine()
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(engine.generate, ["a", "b", "c"], max_tokens=8)
+        engine.has_been_asked.acquire()
+        engine.rows[0].set_exception(OSError("out of luck"))
+        with pytest.raises(OSError, match="out of luck"):
+            call.result()
+    assert [row.cancelled() for row in engine.rows] == [False, True, True]
+
+
+def test_calls_of_several_threads_are_under_way_together() -> None:
+    engine = PendingEngine()
+    with ThreadPoolExecutor(3) as pool:
+        calls = [pool.submit(engine.generate, ["a"], max_tokens=8) for _ in range(3)]
+        for _ in calls:
+            engine.has_been_asked.acquire()
+        for row in engine.rows:
+            row.set_result(Completion.of_error("late"))
+        assert [call.result()[0].error for call in calls] == ["late"] * 3
+
+
+def test_cancelled_coroutine_drops_its_prompts_and_no_others() -> None:
+    engine = PendingEngine()
+
+    async def run() -> list[Completion]:
+        dropped = asyncio.create_task(engine.agenerate(["a", "b"], max_tokens=8))
+        kept = asyncio.create_task(engine.agenerate(["c"], max_tokens=8))
+        await asyncio.sleep(0)
+        dropped.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await dropped
+        engine.rows[2].set_result(Completion.of_error("kept"))
+        return await kept
+
+    assert asyncio.run(run()) == [Completion.of_error("kept")]
+    assert [row.cancelled() for row in engine.rows] == [True, True, False]
+
+
+def test_failed_prompt_drops_the_others_of_its_coroutine() -> None:
+    engine = PendingEngine()
+
+    async def run() -> None:
+        call = asyncio.create_task(engine.agenerate(["a", "b"], max_tokens=8))
+        await asyncio.sleep(0)
+        engine.rows[1].set_exception(OSError("out of luck"))
+        with pytest.raises(OSError, match="out of luck"):
+            await call
+
+    asyncio.run(run())
+    with pytest.raises(CancelledError):
+        engine.rows[0].result()

@@ -15,13 +15,16 @@ from tests.core_words import (
     lose,
     new_pool,
     pass_time,
+    raised,
     ready,
     setup_failed,
     submit,
+    submit_map,
     take_back,
 )
-from tests.fakes import FakePool, cpu_node
-from tests.unit.test_core_random import RandomRun
+from tests.fakes import FakePool, WholePiecePolicy, cpu_node
+from tests.unit.test_core_racing import racing_pool
+from tests.unit.test_core_random import NODES, RandomRun, SlowHostsRun
 
 
 def metrics_of(pool: FakePool) -> Metrics:
@@ -31,8 +34,8 @@ def metrics_of(pool: FakePool) -> Metrics:
     return metrics
 
 
-def finished(pool: FakePool, lease: int, run_s: float = 1.0, stop: int = 1) -> None:
-    pool.feed(events.PieceFinished(lease_id=LeaseId(lease), start=0, stop=stop, run_s=run_s))
+def finished(pool: FakePool, lease: int, run_s: float = 1.0, start: int = 0, stop: int = 1) -> None:
+    pool.feed(events.PieceFinished(lease_id=LeaseId(lease), start=start, stop=stop, run_s=run_s))
 
 
 def test_run_of_two_tasks() -> None:
@@ -183,11 +186,51 @@ def test_evictions_are_hosts_that_made_room_for_others() -> None:
     assert (metrics.num_evictions, metrics.num_hosts_died) == (1, 0)
 
 
+def test_items_that_fail_are_counted_beside_the_task_that_finishes() -> None:
+    pool = new_pool(cpu_node(), policy=WholePiecePolicy(), max_attempts=1)
+    submit_map(pool, 3, is_tolerant=True)
+    ready(pool)
+    raised(pool, 1)
+    raised(pool, 2)
+    finished(pool, 3, start=1, stop=3)
+    submit_map(pool, 1, is_tolerant=True)
+    exited(pool, 1)
+    metrics = metrics_of(pool)
+    assert (metrics.num_items_delivered, metrics.num_items_failed) == (2, 2)
+    assert (metrics.num_finished, metrics.num_failed) == (2, 0)
+
+
+def test_race_costs_what_both_hosts_report() -> None:
+    pool = racing_pool()
+    finished(pool, 3, stop=1)
+    finished(pool, 2, stop=2)
+    finished(pool, 3, start=1, stop=2)
+    metrics = metrics_of(pool)
+    assert (metrics.num_races, metrics.num_items_raced_in_vain) == (1, 2)
+    assert (metrics.num_items_repeated, metrics.num_items_delivered) == (2, 4)
+    assert (metrics.num_duplicates_dropped, metrics.num_leases_lost) == (0, 0)
+
+
+def test_host_that_is_lost_in_a_race_puts_nothing_back() -> None:
+    pool = racing_pool()
+    lose(pool, "m1")
+    finished(pool, 3, stop=2)
+    finished(pool, 2, stop=2)
+    metrics = metrics_of(pool)
+    assert (metrics.num_leases_lost, metrics.num_managers_lost) == (0, 1)
+    assert (metrics.num_items_repeated, metrics.num_items_raced_in_vain) == (2, 0)
+
+
+@pytest.mark.parametrize("kind", [RandomRun, SlowHostsRun])
 @pytest.mark.parametrize("seed", range(2))
-def test_numbers_agree_with_the_pool_and_nothing_is_kept_of_what_is_over(seed: int) -> None:
-    run = RandomRun(seed)
-    run.run(200)
-    run.recover()
+def test_numbers_agree_with_the_pool_and_nothing_is_kept_of_what_is_over(
+    kind: type[RandomRun | SlowHostsRun], seed: int
+) -> None:
+    run = kind(seed)
+    run.run(100)
+    for node in NODES:
+        run.pool.register(node)
+    run.pool.finish()
     pool, metrics = run.pool, metrics_of(run.pool)
     ended = list(pool.ended.values())
     assert metrics.num_submitted == len(ended)
@@ -195,6 +238,8 @@ def test_numbers_agree_with_the_pool_and_nothing_is_kept_of_what_is_over(seed: i
     assert metrics.num_cancelled == ended.count("cancelled")
     assert metrics.num_failed == len(ended) - metrics.num_finished - metrics.num_cancelled
     assert metrics.num_items_delivered == sum(map(len, pool.delivered.values()))
+    assert metrics.num_items_failed == sum(map(len, pool.failed_items.values()))
+    assert metrics.num_races == len(pool.raced) / 2
     cluster = pool.scheduler.cluster
     assert metrics._leases.keys() == cluster.leases.keys()
     assert metrics._hosts.keys() <= cluster.hosts.keys()

@@ -41,6 +41,23 @@ def test_summary_of_a_large_run() -> None:
     ]
 
 
+def test_summary_of_a_map_with_bad_items_and_races() -> None:
+    metrics = Metrics(
+        num_submitted=10,
+        num_finished=10,
+        num_items_delivered=998,
+        num_items_failed=2,
+        num_races=1,
+        num_items_repeated=40,
+        first_submit_s=0.0,
+        last_delivery_s=10.0,
+        num_managers=1,
+    )
+    lines = metrics.summary("log").splitlines()
+    assert lines[0] == "Tasks: 10 submitted, all finished (998 items), 2 items failed"
+    assert lines[3] == "Losses: 1 piece raced, 40 items run twice"
+
+
 def test_summary_of_one_task() -> None:
     metrics = Metrics(
         num_submitted=1,

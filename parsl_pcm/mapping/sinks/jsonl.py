@@ -55,6 +55,11 @@ class JsonlSink:
         """Whether nothing was ever written."""
         return self._file.num_bytes == 0
 
+    @property
+    def places(self) -> list[Path]:
+        """What there is to delete for a map to start afresh."""
+        return [self._file.path]
+
     def done(self) -> Iterator[DoneItem]:
         """Yield the items that have a result in the file; to be called before the first write.
 

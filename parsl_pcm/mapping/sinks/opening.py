@@ -23,6 +23,11 @@ class FileSink(Sink, Protocol):
         """Whether nothing was ever written."""
         ...
 
+    @property
+    def places(self) -> list[Path]:
+        """What there is to delete for a map to start afresh."""
+        ...
+
     def done(self) -> Iterator[DoneItem]:
         """Yield the items that have a result; to be called before the first write."""
         ...
@@ -60,9 +65,10 @@ def open_sink(target: Any, *, patience: Patience, is_tolerant: bool) -> Sink:
     sink = _open_file(Path(target).expanduser(), patience, is_tolerant=is_tolerant)
     if not sink.is_empty:
         sink.close(is_complete=False)
+        places = " and ".join(map(str, sink.places))
         raise SinkError(
-            f"{target} has results in it: give resume=True to go on with them, delete it to start "
-            "afresh, or write to another file"
+            f"{target} has results in it: give resume=True to go on with them, delete {places} to "
+            "start afresh, or write to another file"
         )
     return sink
 
@@ -94,7 +100,7 @@ def open_sink_again(
     sink = _open_file(path, patience, is_tolerant=is_tolerant)
     try:
         if not sink.is_empty:
-            check_sidecar(path, identity)
+            check_sidecar(path, identity, sink.places)
         done = DoneItems(keys.mark_of(item.index, item.key) for item in sink.done())
         write_sidecar(path, identity, patience)
     except BaseException:

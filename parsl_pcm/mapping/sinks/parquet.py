@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,6 +75,11 @@ class ParquetSink:
         """Whether nothing was ever written."""
         return not self._sources()
 
+    @property
+    def places(self) -> list[Path]:
+        """What there is to delete for a map to start afresh."""
+        return [self._path] * self._has_file() + [self._parts] * bool(self._part_files())
+
     def done(self) -> Iterator[DoneItem]:
         """Yield the items that have a result in the file or its parts; before the first write.
 
@@ -104,7 +108,8 @@ class ParquetSink:
         named = with_names(rows)
         refused: list[ResultNotWritable] = []
         try:
-            self._keep(self._tables.table(named))
+            if named:
+                self._keep(self._tables.table(named))
         except ENCODING_ERRORS:
             refused = self._keep_one_by_one(named)
         if self._is_part_due():
@@ -135,9 +140,11 @@ class ParquetSink:
             if is_complete and (self._part_files() or not self._has_file()):
                 self._merge()
         finally:
-            self._lock.close()
             if not self._part_files():
-                shutil.rmtree(self._parts, ignore_errors=True)
+                self._lock.path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # somebody else's file is in it
+                    self._parts.rmdir()
+            self._lock.close()
 
     # --- parts --------------------------------------------------------------------------------
 
@@ -217,15 +224,19 @@ class ParquetSink:
     def _row_groups(self) -> Iterator[Any]:
         """Yield everything in tables that are large, but not too large to be held."""
         held: list[Any] = []
+        for table in self._written_tables():
+            held.append(table)
+            if _is_enough(held):
+                yield self._tables.join(held)
+                held.clear()
+        if held:
+            yield self._tables.join(held)
+
+    def _written_tables(self) -> Iterator[Any]:
         for source in self._sources():
             with self._pyarrow.parquet.ParquetFile(source) as file:
                 for batch in file.iter_batches(PART_ROWS):
-                    held.append(self._pyarrow.Table.from_batches([batch]))
-                    if _is_enough(held):
-                        yield self._tables.join(held)
-                        held.clear()
-        if held:
-            yield self._tables.join(held)
+                    yield self._pyarrow.Table.from_batches([batch])
 
     @contextlib.contextmanager
     def _explaining(self, source: Path) -> Iterator[None]:
@@ -236,10 +247,9 @@ class ParquetSink:
 
 
 def _is_enough(tables: Sequence[Any]) -> bool:
-    return (
-        sum(table.num_rows for table in tables) >= PART_ROWS
-        or sum(table.nbytes for table in tables) >= PART_BYTES
-    )
+    num_rows: int = sum(table.num_rows for table in tables)
+    num_bytes: int = sum(table.nbytes for table in tables)
+    return num_rows >= PART_ROWS or num_bytes >= PART_BYTES
 
 
 def _done_in(file: Any) -> Iterator[DoneItem]:

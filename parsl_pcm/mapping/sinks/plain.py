@@ -10,12 +10,20 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
 from parsl_pcm.errors import ResultNotWritable
 from parsl_pcm.mapping.sinks.rows import Row, error_text
 
-ENCODING_ERRORS = (TypeError, ValueError, OverflowError, RecursionError)
+ENCODING_ERRORS = (
+    TypeError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    NotImplementedError,
+    msgspec.MsgspecError,
+)
 """What msgspec, pyarrow and :func:`plain_part` raise for what cannot be written."""
 
 
@@ -33,7 +41,7 @@ def plain_part(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if hasattr(value, "tolist"):  # arrays and scalars of numpy, tensors
-        return value.tolist()
+        return _as_list(value)
     raise TypeError(f"a {type(value).__qualname__} is nothing that can be written")
 
 
@@ -55,6 +63,13 @@ def refusal(row: Row, path: object, error: Exception) -> ResultNotWritable:
 def as_error(row: Row, refused: ResultNotWritable) -> Row:
     """Return the row with an error in place of the result that cannot be written."""
     return Row(row.index, row.key, row.digest, error=error_text(refused))
+
+
+def _as_list(value: Any) -> Any:
+    try:
+        return value.tolist()
+    except Exception as error:
+        raise TypeError(f"its tolist() raised {type(error).__name__}: {error}") from error
 
 
 def _with_names(row: Row) -> Row:

@@ -215,6 +215,8 @@ def write_whole(path: Path, data: bytes, patience: Patience) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise SinkError(f"{path} cannot be written: {error}") from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -119,8 +119,8 @@ class Tables:
                 known = key_type
             if row.key is not UNSET and key_type != known:
                 raise SinkError(
-                    f"the key of item {row.index} is {row.key!r}, others are not of this type: in "
-                    "a Parquet file they must all be texts or all integers"
+                    f"the key of item {row.index} is {row.key!r}, and others are not of this "
+                    "type: in a Parquet file keys are all texts or all integers"
                 )
 
 
