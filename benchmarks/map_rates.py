@@ -20,6 +20,8 @@ from parsl_pcm import pcm_map
 WARM_UP_CALLS = 40
 HAND_MADE_SIZES = (10, 100, 1_000, 10_000)
 ITEM_S, SLOWNESS = 0.002, 4
+UNEQUAL_ITEMS = 12_345
+"""No multiple of any batch: 10,000 happen to be two slow batches of 1,000 and eight fast ones."""
 STEP_S, ENGINE_ITEM_S, MAX_ITEMS = 0.05, 0.005, 64
 CALLERS_SIZES = (1, 10, 100, 1_000)
 
@@ -104,7 +106,7 @@ def unequal_batches(settings: Settings) -> Iterator[Value]:
 
 def unequal(row: str, way: Callable[[list[int]], list[Any]], settings: Settings) -> Value:
     """Return the makespan over that of the ideal split between the two."""
-    items = list(range(settings.scaled(10_000)))
+    items = list(range(settings.scaled(UNEQUAL_ITEMS)))
     ideal_s = len(items) * ITEM_S / (1 + 1 / SLOWNESS)
     start_s = time.perf_counter()
     results = way(items)

@@ -20,7 +20,6 @@ from parsl_pcm.types import BlockId, NodeResources
 from parsl_pcm.wire.codec import Envelope
 from parsl_pcm.wire.messages import AnyMessage
 
-
 ANSWER_TIMEOUT_S = 10.0
 """An interchange answers in milliseconds; Parsl's strategy, which asks, serves all executors."""
 
@@ -31,9 +30,13 @@ class BlockExecutor(Protocol):
     blocks_to_job_id: dict[str, Any]
     job_ids_to_block: dict[Any, str]
     cores_per_worker: float
-    workers_per_node: int | float
     _status: dict[str, JobStatus]
     _simulated_status: dict[str, JobStatus]
+
+    @property
+    def workers_per_node(self) -> int | float:
+        """Slots of a node."""
+        ...
 
     def scale_out_facade(self, n: int) -> list[str]:
         """Ask for n blocks."""

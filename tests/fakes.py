@@ -567,8 +567,9 @@ class FakePool:
                 self._take(task_id, {item}, self.failed_items)
             case actions.DeliverException(task_id=task_id, item=blamed):
                 assert isinstance(event, events.PieceFailed)
-                assert (blamed is not None) == (task_id in self.mapped)
-                assert task_id not in self.tolerant
+                is_item = task_id in self.mapped and not event.is_misaligned
+                assert (blamed is not None) == is_item
+                assert event.is_misaligned or task_id not in self.tolerant
                 self._end(task_id, "raised")
             case actions.FailTask(task_id=task_id, reason=reason):
                 self._end(task_id, reason.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
@@ -130,6 +131,10 @@ def _check_context(cluster: Cluster, context: ContextRecord) -> None:
         pieces = queue.pieces()
         assert len(queue) == len(pieces), context.name
         assert all(piece.is_wanted for piece in pieces), context.name
+        assert queue.num_items == sum(piece.num_items for piece in pieces), context.name
+    rates = [host.rate for host in context.hosts.values() if host.rate]
+    assert context.num_rated == len(rates), context.name
+    assert math.isclose(context.total_rate, math.fsum(rates), rel_tol=1e-6), context.name
 
 
 def _check_capacity(cluster: Cluster) -> None:

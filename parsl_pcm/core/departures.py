@@ -217,7 +217,7 @@ class Departures:
         if rest is not None:
             return now + rest > lease.host.manager.ends_at
         least = lease.host.context.loads.least_loaded()
-        return least is not None and least.load < lease.host.context.requirements.max_concurrency
+        return least is not None and least.load < least.num_places
 
     def _move_all(self, manager: ManagerRecord) -> None:
         for host in manager.hosts.values():

@@ -62,7 +62,9 @@ class Dispatcher:
             pass
         while context.backlog:
             host = self._next_host(context)
-            if host is None or not self._may_get_next(host):
+            if host is None:
+                break
+            if len(host.leases) >= host.num_places and not self._may_queue_next(host):
                 break
             self._lease_next(context, host)
         if not context.num_waiting:
@@ -85,16 +87,14 @@ class Dispatcher:
             else:
                 self._cluster.set_aside(host)
 
-    def _may_get_next(self, host: HostRecord) -> bool:
-        """Whether a host may get what waits first: now, or behind what it runs.
+    def _may_queue_next(self, host: HostRecord) -> bool:
+        """Whether what waits first may wait at a host, behind what runs there.
 
-        Nothing waits there that hosts which are coming could begin with at once.
+        Not if hosts that are coming could begin with it at once.
         """
         context = host.context
-        if host.load < host.num_places:
-            return True
-        num_for_coming = context.num_coming * context.requirements.max_concurrency
-        if context.backlog.num_items <= num_for_coming:
+        num_coming = context.num_coming
+        if num_coming and context.backlog.num_items <= num_coming * host.num_places:
             return False
         return self._policy.may_queue(context.backlog.first(), host)
 
@@ -136,7 +136,7 @@ class Dispatcher:
                 self._hungry[context.context_key] = context
                 break
         if context.num_waiting and context.hosts:
-            interval_s = self._policy.growth_check_s(context)
+            interval_s = self._check_interval_s(context)
             overdue = context.last_leased + interval_s
             later = overdue if overdue > self.now else self.now + interval_s
             self._timers.set(TimerKind.GROWTH, context.context_key, later)
@@ -177,23 +177,23 @@ class Dispatcher:
 
         They were prefetched while pieces were shorter; rebalancing moves them when it is ready.
         """
-        is_stuck = self.now >= context.last_leased + self._relief_check_s(context)
+        is_stuck = self.now >= context.last_leased + self._check_interval_s(context)
         if self._are_pieces_behind_others(context) and is_stuck and not context.num_coming:
             self._start_host(context)
         self._plan_relief(context)
 
     def _plan_relief(self, context: ContextRecord) -> None:
         if self._are_pieces_behind_others(context):
-            interval_s = self._relief_check_s(context)
+            interval_s = self._check_interval_s(context)
             due = context.last_leased + interval_s
             later = due if due > self.now else self.now + interval_s
             self._timers.set(TimerKind.RELIEF, context.context_key, later)
 
     def _are_pieces_behind_others(self, context: ContextRecord) -> bool:
         most = context.loads.most_loaded()
-        return most is not None and most.load > context.requirements.max_concurrency
+        return most is not None and most.load > most.num_places
 
-    def _relief_check_s(self, context: ContextRecord) -> float:
+    def _check_interval_s(self, context: ContextRecord) -> float:
         return max(self._policy.growth_check_s(context), self._policy.rebalance_s)
 
     def _make_room(self, context: ContextRecord, near: ManagerRecord | None) -> bool:
@@ -241,11 +241,10 @@ class Dispatcher:
 
     def _most_crowded(self, context: ContextRecord) -> HostRecord | None:
         """Return the host with most pieces waiting behind others, while some host has room."""
-        concurrency = context.requirements.max_concurrency
         least, most = context.loads.least_loaded(), context.loads.most_loaded()
-        if least is None or most is None or least.load >= concurrency or most.load <= concurrency:
+        if least is None or most is None:
             return None
-        return most
+        return most if least.load < least.num_places and most.load > most.num_places else None
 
     def rebalance(self, context: ContextRecord) -> None:
         """Take half of the pieces back that wait behind others while a host has room."""

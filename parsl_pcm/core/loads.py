@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class HostLoads:
-    """Hosts that may get pieces, in buckets by the number of leases that they hold.
+    """Hosts that may get pieces, in buckets by their relative load.
 
     Every operation costs the same whatever the number of hosts; ties go to the host that has
     been in its bucket for longest. (The buckets are OrderedDicts: looking for the first key of a
@@ -32,7 +32,7 @@ class HostLoads:
 
     def put(self, host: HostRecord) -> None:
         """Add a host, or note that its load changed."""
-        load = len(host.leases)
+        load = host.relative_load
         before = self._load_of.get(host.host_id)
         if before is not None:
             del self._buckets[before][host.host_id]
@@ -57,7 +57,7 @@ class HostLoads:
         return next(iter(self._buckets[self._least].values()))
 
     def below(self, load: int) -> Iterator[HostRecord]:
-        """Yield the hosts with fewer leases than that, the least loaded first."""
+        """Yield the hosts with less relative load than that, the least loaded first."""
         for bucket in self._buckets[:load]:
             yield from bucket.values()
 

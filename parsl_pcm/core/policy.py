@@ -9,9 +9,10 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
+from parsl_pcm.core.inflight import is_learned
 from parsl_pcm.core.records import ContextRecord, HostRecord, PieceRecord
 from parsl_pcm.core.sizing import cheap_items, even_items, final_items, steady_items
-from parsl_pcm.core.speeds import item_s, pool_rate, sizes_of, sizes_of_kind
+from parsl_pcm.core.speeds import item_s, pool_rate, size_class, sizes_of, sizes_of_kind
 
 
 class Policy(Protocol):
@@ -67,23 +68,35 @@ class DefaultPolicy:
     """Taken for the time of a set-up until one was measured."""
 
     def may_queue(self, piece: PieceRecord, host: HostRecord) -> bool:
-        """One piece at least, once an item's time is known; more while they last ``prefetch_s``."""
-        num_queued = host.load - host.num_places
+        """One piece at least, once an item's time is known; more while they last ``prefetch_s``.
+
+        None where the number of places is learned: those that are full keep the host at work.
+        """
+        num_queued = len(host.leases) - host.num_places
         if self.fixed_prefetch is not None:
             return num_queued < self.fixed_prefetch
         seconds = item_s(host)
-        if seconds is None or num_queued >= self.max_prefetch:
+        if seconds is None or is_learned(host.context):
             return False
-        if piece.task.is_mapped and not self._may_queue_mapped(piece, host):
+        if not self._has_room(host, num_queued, seconds):
             return False
-        return num_queued <= 0 or host.num_queued_items() * seconds < self.prefetch_s
+        return not piece.task.is_mapped or self._may_queue_mapped(piece, host)
+
+    def _has_room(self, host: HostRecord, num_queued: int, seconds: float) -> bool:
+        if num_queued <= 0:
+            return True
+        if num_queued * seconds >= self.prefetch_s or num_queued >= self.max_prefetch:
+            return False
+        return host.num_queued_items() * seconds < self.prefetch_s
 
     def _may_queue_mapped(self, piece: PieceRecord, host: HostRecord) -> bool:
-        """Not while the function was never measured, nor if others would be done sooner."""
-        if sizes_of(host, piece.task.function_key) is None:
+        """Not behind a size that was never measured there, nor if others would be done sooner."""
+        own = sizes_of(host, piece.task.function_key)
+        if own is None or own.item.value is None:
             return False
-        rate = 1.0 / (item_s(host) or 1.0)
-        return _share(host, rate) > 0
+        if any(size_class(lease.num_left) > own.largest_class for lease in host.running()):
+            return False
+        return _share(host, 1.0 / own.item.value) > 0
 
     def wants_another_host(self, context: ContextRecord, now: float) -> bool:
         """Start one more if it would be ready before the others have done all the work.
@@ -100,7 +113,7 @@ class DefaultPolicy:
 
     def hosts_wanted(self, context: ContextRecord, num_items: int, now: float) -> int:
         """As many as would each still work when one more was built; at most one for each place."""
-        most = math.ceil(num_items / context.requirements.max_concurrency)
+        most = math.ceil(num_items / context.places_per_host)
         if context.service_s.value is None:
             return most
         num_paid = self._hosts_paid(context, num_items)
@@ -110,11 +123,11 @@ class DefaultPolicy:
         return min(most, wanted)
 
     def _num_uncovered(self, context: ContextRecord) -> int:
-        return context.num_waiting - context.num_coming * context.requirements.max_concurrency
+        return context.num_waiting_items - context.num_coming * context.places_per_host
 
     def _hosts_paid(self, context: ContextRecord, num_items: int) -> float:
         """Return how many hosts so many items keep at work for as long as one takes to build."""
-        work_s = num_items * (context.service_s.value or 0.0) / context.requirements.max_concurrency
+        work_s = num_items * (context.service_s.value or 0.0) / context.places_per_host
         setup_s = self.growth_check_s(context)
         return work_s / setup_s if setup_s > 0 else math.inf
 
@@ -149,10 +162,8 @@ class DefaultPolicy:
         num_left = piece.stop - piece.start
         if not piece.task.is_mapped or num_left == 1:
             return piece.stop
-        own, of_kind = (
-            sizes_of(host, piece.task.function_key),
-            sizes_of_kind(host, piece.task.function_key),
-        )
+        function = piece.task.function_key
+        own, of_kind = sizes_of(host, function), sizes_of_kind(host, function)
         wanted = steady_items(own, of_kind)
         if own is not None and (seconds := own.item.value) is not None:
             known = {level: time.value or seconds for level, time in own.by_class.items()}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from parsl_pcm.core.backlog import Backlog
+from parsl_pcm.core.inflight import FIRST_PLACES, InFlight, first_places
 from parsl_pcm.core.loads import HostLoads
 from parsl_pcm.core.speeds import ItemTime, SizeTimes
 from parsl_pcm.core.transitions import HostState, ManagerState, TaskState
@@ -166,6 +167,7 @@ class HostRecord:
     """Names of its devices: hosts with the same ones are taken to be equally fast at first."""
     num_places: int = field(init=False)
     """Pieces that it may hold before more would only wait; at most ``max_concurrency``."""
+    in_flight: InFlight = field(default_factory=InFlight)
     item_time: ItemTime = field(default_factory=ItemTime)
     size_times: dict[str, SizeTimes] = field(default_factory=dict)
     """By the function of mapped tasks."""
@@ -174,12 +176,19 @@ class HostRecord:
 
     def __post_init__(self) -> None:
         self.device_kind = self.manager.device_kind(self.device_positions)
-        self.num_places = self.context.requirements.max_concurrency
+        self.num_places = first_places(self.context, self.device_kind)
 
     @property
     def load(self) -> int:
         """Number of leases that it holds."""
         return len(self.leases)
+
+    @property
+    def relative_load(self) -> int:
+        """Number of its leases as if it had as many places as any host of the context at first."""
+        if self.num_places <= FIRST_PLACES:
+            return len(self.leases)
+        return len(self.leases) * FIRST_PLACES // self.num_places
 
     def running(self) -> list[LeaseRecord]:
         """Return the leases that it may be running: the first ``max_concurrency``."""
@@ -288,6 +297,8 @@ class ContextRecord:
     """By the kind of device."""
     size_times: dict[tuple[str, str], SizeTimes] = field(default_factory=dict)
     """By the function of mapped tasks and the kind of device."""
+    places: dict[str, int] = field(default_factory=dict)
+    """Pieces that a host should hold, by the kind of device, as far as it was learned."""
     total_rate: float = 0.0
     """Items that its measured hosts do in a second, together."""
     num_rated: int = 0
@@ -304,6 +315,13 @@ class ContextRecord:
     def num_waiting_items(self) -> int:
         """Items of those pieces."""
         return self.backlog.num_items + self.suspects.num_items
+
+    @property
+    def places_per_host(self) -> int:
+        """Pieces that a host is given at the same time."""
+        if self.places:
+            return max(self.places.values())
+        return min(FIRST_PLACES, self.requirements.max_concurrency)
 
     @property
     def num_hosts(self) -> int:

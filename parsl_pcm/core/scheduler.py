@@ -267,7 +267,7 @@ class Scheduler:
             return
         task = lease.piece.task
         num_items = event.stop - event.start
-        learn(lease, num_items, event.run_s)
+        learn(lease, num_items, event.run_s, self._now)
         start = self.cluster.advance(lease, event.stop, self._now)
         if task.is_open and start < event.stop:
             self._actions.append(

@@ -31,6 +31,8 @@ MAX_DECLINE = 2
 """A size is left for one not smaller than a quarter: the time of much smaller ones is a guess."""
 TRUSTED_FRAC = 0.25
 """The first piece on a host lasts so much of the target by what similar hosts took."""
+NUM_EVEN = 3
+"""Pieces that are equal: those before have the size that is wanted, which engines may like best."""
 CHEAP_FRAC = 0.8
 """Pieces at the end are not so small that items would be done at less than this of the best rate."""
 
@@ -117,6 +119,7 @@ def final_items(share: float, item_s: float, least: int) -> int:
 
 
 def even_items(num_left: int, wanted: int) -> int:
-    """Return the size of a piece so that what is left makes pieces of about the same size."""
-    num_pieces = max(1, round(num_left / wanted))
-    return math.ceil(num_left / num_pieces)
+    """Return the size of a piece so that the last ones of what is left are equal, not crumbs."""
+    if num_left >= NUM_EVEN * wanted:
+        return wanted
+    return math.ceil(num_left / math.ceil(num_left / wanted))

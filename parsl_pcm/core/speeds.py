@@ -12,6 +12,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from parsl_pcm.core.inflight import observe
+
 if TYPE_CHECKING:
     from parsl_pcm.core.records import HostRecord, LeaseRecord
 
@@ -49,16 +51,12 @@ class ItemTime:
         if self.is_of_warm_up and not is_warm_up:
             self.num_items = self.run_s = 0.0
         self.is_of_warm_up = is_warm_up
-        self._fade(run_s)
-        self.num_items += num_items
-        self.run_s += max(run_s, num_items * LEAST_ITEM_S)
-
-    def _fade(self, elapsed_s: float) -> None:
-        before = self.num_items
-        if before > MIN_ITEMS:
-            kept = max(MIN_ITEMS / before, 2.0 ** (-elapsed_s / HALF_LIFE_S))
-            self.num_items = before * kept
+        if self.num_items > MIN_ITEMS:
+            kept = max(MIN_ITEMS / self.num_items, 2.0 ** (-run_s / HALF_LIFE_S))
+            self.num_items *= kept
             self.run_s *= kept
+        self.num_items += num_items
+        self.run_s += run_s or num_items * LEAST_ITEM_S
 
 
 def size_class(num_items: float) -> int:
@@ -85,16 +83,19 @@ class SizeTimes:
         self.by_class.setdefault(self.last_class, ItemTime()).add(num_items, run_s)
 
 
-def learn(lease: LeaseRecord, num_items: int, run_s: float) -> None:
+def learn(lease: LeaseRecord, num_items: int, run_s: float, now: float) -> None:
     """Take in that a host has done the next items of a lease; before the lease is advanced."""
     host, task = lease.host, lease.piece.task
     context, kind = host.context, host.device_kind
     context.service_s.add(run_s / num_items)
-    if kind not in context.item_times:
-        context.item_times[kind] = ItemTime()
+    of_kind = context.item_times.get(kind)
+    if of_kind is None:
+        of_kind = context.item_times[kind] = ItemTime()
     is_first = not host.item_time.num_items
     host.item_time.add(num_items, run_s, is_warm_up=is_first)
-    context.item_times[kind].add(num_items, run_s, is_warm_up=is_first)
+    of_kind.add(num_items, run_s, is_warm_up=is_first)
+    is_end = lease.next_item + num_items == lease.piece.stop
+    observe(host, num_items, now, is_end=is_end)
     count_rate(host)
     if task.is_mapped:
         _learn_sizes(lease, num_items, run_s)
@@ -120,9 +121,9 @@ def item_s(host: HostRecord) -> float | None:
 
     By what was measured there, else on hosts with the same devices, else anywhere.
     """
-    own = host.item_time.value
-    if own is not None:
-        return own
+    own = host.item_time
+    if own.num_items:
+        return own.run_s / own.num_items
     of_kind = host.context.item_times.get(host.device_kind)
     return host.context.service_s.value if of_kind is None else of_kind.value
 
@@ -139,10 +140,10 @@ def sizes_of_kind(host: HostRecord, function: str) -> SizeTimes | None:
 
 def count_rate(host: HostRecord) -> None:
     """Count what a host does a second in its context's sum, if the context counts the host."""
-    seconds = host.item_time.value
-    if seconds is None or host.host_id not in host.context.hosts:
+    context, time = host.context, host.item_time
+    if not time.num_items or host.host_id not in context.hosts:
         return
-    context, rate = host.context, host.num_places / seconds
+    rate = host.num_places * time.num_items / time.run_s
     context.num_rated += not host.rate
     context.total_rate += rate - host.rate
     host.rate = rate

@@ -13,6 +13,7 @@ import math
 from parsl_pcm.core.capacity import UNBOUNDED, fit, whole_room
 from parsl_pcm.core.cluster import Cluster
 from parsl_pcm.core.records import ContextRecord, HostRecord, LeaseRecord, ManagerRecord
+from parsl_pcm.core.speeds import item_s
 from parsl_pcm.core.transitions import ManagerState
 
 LEAVE_S = 5.0
@@ -32,21 +33,21 @@ def rest_s(lease: LeaseRecord, now: float) -> float | None:
 
     A piece that has taken longer than expected is expected to end now.
     """
-    item_s = lease.host.context.service_s.value
-    if item_s is None or lease.started_at is None:
+    seconds = item_s(lease.host)
+    if seconds is None or lease.started_at is None:
         return None
-    whole_s = item_s * (lease.piece.stop - lease.next_item)
+    whole_s = seconds * (lease.piece.stop - lease.next_item)
     return max(0.0, whole_s - (now - lease.started_at))
 
 
 def has_time_for_item(host: HostRecord, cluster: Cluster, now: float) -> bool:
     """Whether a host can do one item more, after all that it holds, before its node ends."""
     context = host.context
-    item_s = context.service_s.value or 0.0
+    seconds = item_s(host) or 0.0
     remaining_s = left_s(host.manager, now)
     if remaining_s <= 0:
         return False
-    if _wait_s(host, item_s, now) + item_s <= remaining_s:
+    if _wait_s(host, seconds, now) + seconds <= remaining_s:
         return True
     if host.load >= context.requirements.max_concurrency:
         return False
@@ -57,11 +58,11 @@ def has_time_for_item(host: HostRecord, cluster: Cluster, now: float) -> bool:
 
 def num_items_in_time(host: HostRecord, now: float) -> int:
     """Return how many items more a host can do before its node ends; at least 1."""
-    item_s = host.context.service_s.value
-    if not item_s:
+    seconds = item_s(host)
+    if not seconds:
         return UNBOUNDED
-    remaining_s = left_s(host.manager, now) - _wait_s(host, item_s, now)
-    return max(1, math.floor(remaining_s / item_s))
+    remaining_s = left_s(host.manager, now) - _wait_s(host, seconds, now)
+    return max(1, math.floor(remaining_s / seconds))
 
 
 def enough_s(cluster: Cluster, context: ContextRecord) -> float:
@@ -95,14 +96,14 @@ def _can_hold(manager: ManagerRecord, context: ContextRecord) -> bool:
     )
 
 
-def _wait_s(host: HostRecord, item_s: float, now: float) -> float:
-    """Return how long a new piece would wait at a host until it runs."""
+def _wait_s(host: HostRecord, seconds: float, now: float) -> float:
+    """Return how long a new piece would wait at a host until it runs, at so long an item."""
     concurrency = host.context.requirements.max_concurrency
     if host.load < concurrency:
         return 0.0
     done_s = sum(
-        min(now - lease.started_at, item_s * (lease.piece.stop - lease.next_item))
+        min(now - lease.started_at, seconds * (lease.piece.stop - lease.next_item))
         for lease in host.running()
         if lease.started_at is not None
     )
-    return (host.num_items * item_s - done_s) / concurrency
+    return (host.num_items * seconds - done_s) / concurrency

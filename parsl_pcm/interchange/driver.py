@@ -128,7 +128,7 @@ class Interchange:
             except zmq.Again:
                 return
             for envelope in codec.decode(frames):
-                self._performer.payload = envelope.payload
+                self._performer.hear(envelope)
                 self._on_executor_message(envelope.message)
 
     def _receive_from_managers(self) -> None:
@@ -141,7 +141,7 @@ class Interchange:
             frames = self._manager_socket.recv_multipart()
             try:
                 for envelope in codec.decode(frames):
-                    self._performer.payload = envelope.payload
+                    self._performer.hear(envelope)
                     self._on_manager_message(manager_id, envelope.message, identity)
             except ProtocolError as error:
                 logger.warning("manager %s is sent away: %s", manager_id, error)
@@ -232,6 +232,7 @@ class Interchange:
                 priority=message.priority,
                 is_mapped=bool(message.frame_sizes),
                 is_tolerant=message.is_tolerant,
+                function_key=message.function if message.frame_sizes else "",
             )
         )
 
@@ -276,15 +277,7 @@ class Interchange:
             self._lose(manager_id, message.reason, said_goodbye=True)
         elif isinstance(message, messages.ManagerClosing):
             self._close(self._peers[manager_id], message.reason, message.remaining_s)
-        elif isinstance(message, messages.PieceFailed):
-            self._performer.failure = message.failure
-            failed = events.PieceFailed(
-                lease_id=message.lease_id, is_misaligned=message.is_misaligned
-            )
-            self._handle_if_own(manager_id, failed)
         else:
-            if isinstance(message, messages.PieceFinished):
-                self._performer.results_start = message.start
             self._handle_if_own(manager_id, event_of(manager_id, message))
 
     def _register(

@@ -18,33 +18,39 @@ def event_of(manager_id: ManagerId, message: AnyMessage) -> Event:
     ProtocolError
         If a manager has no business to send such a message.
     """
+    event: Event
     match message:
         case messages.PieceFinished():
-            return events.PieceFinished(
+            event = events.PieceFinished(
                 lease_id=message.lease_id,
                 start=message.start,
                 stop=message.stop,
                 run_s=message.run_s,
             )
+        case messages.PieceFailed():
+            event = events.PieceFailed(
+                lease_id=message.lease_id, is_misaligned=message.is_misaligned
+            )
         case messages.ManagerAlive():
-            return events.ManagerHeard(manager_id=manager_id)
+            event = events.ManagerHeard(manager_id=manager_id)
         case messages.HostReady():
-            return events.HostReady(host_id=message.host_id, setup_s=message.setup_s)
+            event = events.HostReady(host_id=message.host_id, setup_s=message.setup_s)
         case messages.SetupFailed():
             failure = message.failure
-            return events.SetupFailed(
+            event = events.SetupFailed(
                 host_id=message.host_id,
                 message=failure.message,
                 remote_traceback=failure.remote_traceback,
                 log_tail=failure.log_tail,
             )
         case messages.HostExited():
-            return events.HostExited(
+            event = events.HostExited(
                 host_id=message.host_id,
                 description=message.description,
                 log_tail=message.log_tail,
             )
         case messages.PieceRevoked():
-            return events.LeaseRevoked(lease_id=message.lease_id)
+            event = events.LeaseRevoked(lease_id=message.lease_id)
         case _:
             raise ProtocolError(f"unexpected message of manager {manager_id}: {message!r}")
+    return event

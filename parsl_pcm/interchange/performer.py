@@ -27,27 +27,24 @@ class Performer:
         Messages to managers are queued here.
     to_executor
         Messages to the executor are appended to this list.
-
-    Attributes
-    ----------
-    payload, failure, results_start
-        Of the message that is being handled: results or an exception that may be passed on, and
-        the item of the first result.
     """
 
     def __init__(self, peers: Peers, to_executor: list[Envelope]) -> None:
         self._peers = peers
         self._to_executor = to_executor
-        self.payload: tuple[bytes, ...] = ()
-        self.failure: Failure | None = None
-        self.results_start = 0
+        self._heard = Envelope(messages.ManagerAlive())
+        """What is being handled: it may bring results or an exception to be passed on."""
         self._blobs: dict[Digest, bytes] = {}
         self._contexts: dict[ContextKey, messages.DeclareContext] = {}
         self._tasks: dict[TaskId, StoredTask] = {}
 
+    def hear(self, envelope: Envelope) -> None:
+        """Take note of the message that is handled next."""
+        self._heard = envelope
+
     def store_blob(self, message: messages.StoreBlob) -> None:
         """Keep the content that came with this message."""
-        self._blobs[message.digest] = self.payload[0]
+        self._blobs[message.digest] = self._heard.payload[0]
 
     def store_context(self, message: messages.DeclareContext) -> None:
         """Keep how to build a context."""
@@ -55,7 +52,7 @@ class Performer:
 
     def store_task(self, message: messages.SubmitTask) -> int:
         """Keep what came with this message until the task is forgotten; return its items."""
-        task = self._tasks[message.task_id] = StoredTask(message, self.payload)
+        task = self._tasks[message.task_id] = StoredTask(message, self._heard.payload)
         return task.num_items
 
     def perform(self, decided: Iterable[Action]) -> None:
@@ -79,27 +76,32 @@ class Performer:
         self._peers.send(action.manager_id, Envelope(message, frames))
 
     def _deliver_range(self, action: actions.DeliverRange) -> None:
+        finished = self._heard.message
+        assert isinstance(finished, messages.PieceFinished), "results come with this message alone"
         message = messages.RangeDelivered(
             task_id=action.task_id,
             start=action.start,
             stop=action.stop,
-            num_known=action.start - self.results_start,
+            num_known=action.start - finished.start,
         )
-        self._to_executor.append(Envelope(message, self.payload))
+        self._to_executor.append(Envelope(message, self._heard.payload))
 
     def _deliver_exception(self, action: actions.DeliverException) -> None:
-        assert self.failure is not None, "an exception is delivered while it is being handled"
         message = messages.TaskFailed(
-            task_id=action.task_id, failure=self.failure, item=action.item
+            task_id=action.task_id, failure=self._failure_heard(), item=action.item
         )
-        self._to_executor.append(Envelope(message, self.payload))
+        self._to_executor.append(Envelope(message, self._heard.payload))
 
     def _deliver_item_exception(self, action: actions.DeliverItemException) -> None:
-        assert self.failure is not None, "an exception is delivered while it is being handled"
         message = messages.ItemFailed(
-            task_id=action.task_id, item=action.item, failure=self.failure
+            task_id=action.task_id, item=action.item, failure=self._failure_heard()
         )
-        self._to_executor.append(Envelope(message, self.payload))
+        self._to_executor.append(Envelope(message, self._heard.payload))
+
+    def _failure_heard(self) -> Failure:
+        failed = self._heard.message
+        assert isinstance(failed, messages.PieceFailed), "exceptions come with this message alone"
+        return failed.failure
 
     def _fail_task(self, action: actions.FailTask) -> None:
         message = messages.TaskFailed(

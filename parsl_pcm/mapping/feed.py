@@ -125,9 +125,9 @@ class Feed:
         self._on_change()
 
     def _pull(self) -> None:
-        for item in self._source:
+        for items in self._source.batches():
             with self._sending:
-                self._incoming.append(item)
+                self._incoming.extend(items)
                 if len(self._incoming) >= min(self._cutter.num_wanted, INCOMING_ITEMS):
                     self._add_incoming()
             if not self._state.wants_more:

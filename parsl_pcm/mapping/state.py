@@ -64,7 +64,6 @@ class MapState:
         self.error: BaseException | None = None
         self.is_over = False
         self.is_finished = False
-        self.num_fed = 0
         self.obstacle = ""
         self._arrivals: list[Chunk] | None = [] if has_writer else None
         self._error_index: int | None = None

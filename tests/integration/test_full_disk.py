@@ -34,7 +34,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 class Filler:
@@ -82,14 +82,15 @@ def test_parquet_waits_for_room_for_parts_and_for_the_file(
     parquet: Any = pytest.importorskip("pyarrow.parquet")
     path = small_disk / "results.parquet"
     filler = Filler(small_disk)
-    sink = open_sink(path, patience=filler.patience, is_tolerant=False)
+    sink: Any = open_sink(path, patience=filler.patience, is_tolerant=False)
     sink.write(rows(0, 1000))
     if is_merge:
-        sink.flush()
+        sink.write_part()
     filler.fill(num_free_bytes=4096)
     sink.close(is_complete=True)
     assert len(filler.waits) == 1
-    assert parquet.read_table(path)["index"].to_pylist() == list(range(1000))
+    with parquet.ParquetFile(path) as file:
+        assert file.read()["index"].to_pylist() == list(range(1000))
 
 
 def test_a_journal_waits_for_room(small_disk: Path) -> None:

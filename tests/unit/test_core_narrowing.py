@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from parsl_pcm.core import actions
+from parsl_pcm.core import actions, events
 from parsl_pcm.core.actions import Action, FailureReason
 from parsl_pcm.core.narrowing import MAX_PARTS, Span, split_killer, split_raised
-from parsl_pcm.types import ContextKey, Requirements, TaskId
+from parsl_pcm.types import ContextKey, LeaseId, Requirements, TaskId
 from tests.core_words import (
     deliver,
     exited,
@@ -173,6 +173,16 @@ def test_first_item_left_is_suspected_alone_when_results_came_one_by_one() -> No
     assert suspects(pool)[-1][1] == 100
 
 
+def test_one_killer_among_thousands_costs_few_hosts_and_one_item() -> None:
+    pool = new_pool(cpu_node(), policy=WholePiecePolicy())
+    task_id = pool.submit_map(ContextKey("c"), 4096, is_tolerant=True, poison=[1234])
+    pool.finish()
+    num_deaths = sum(isinstance(event, events.HostExited) for _, event, _ in pool.history)
+    assert num_deaths == 4  # in 4096, 256 and 16 items, and alone: then it had three attempts
+    assert pool.failed_items[task_id] == {1234}
+    assert len(pool.delivered[task_id]) == 4095
+
+
 def test_pieces_that_ran_beside_one_another_are_tried_whole_before_they_are_split() -> None:
     crowd = Requirements(cores=1.0, max_concurrency=16)
     pool = new_pool(cpu_node(), policy=WholePiecePolicy(), needs=crowd)
@@ -220,3 +230,12 @@ def test_context_that_cannot_be_built_ends_a_tolerant_map() -> None:
     decided = setup_failed(pool, 1)
     (failure,) = failures(decided)
     assert (failure.item, failure.reason) == (None, FailureReason.SETUP_FAILED)
+
+
+@pytest.mark.parametrize("is_tolerant", [False, True])
+def test_map_whose_results_may_be_those_of_other_items_is_over(is_tolerant: bool) -> None:
+    pool = one_host_pool(8, is_tolerant=is_tolerant)
+    finished(pool, 1, 0, 3)
+    event = events.PieceFailed(lease_id=LeaseId(1), is_misaligned=True)
+    assert pool.feed(event) == [forget(0), actions.DeliverException(task_id=TaskId(0))]
+    assert pool.feed(event) == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from parsl_pcm.core import events
 from parsl_pcm.core.actions import Action
 from parsl_pcm.types import ContextKey, Requirements, TaskId
 from tests.core_words import (
@@ -70,8 +69,8 @@ def test_overdue_piece_is_raced_and_no_other() -> None:
     assert pass_time(pool, OVERDUE_AT) == [RACE]
 
 
-def races_between(fast_s: float, slow_s: float, fast_node_s: float | None = None) -> list[Action]:
-    """Return what is decided when host 1 is free and host 2 has just begun with ten items.
+def unequal_pool(fast_s: float, slow_s: float, fast_node_s: float | None = None) -> FakePool:
+    """Return a pool in which host 1 is free and host 2 has just begun with ten items.
 
     An item takes ``fast_s`` on host 1, whose node ends after ``fast_node_s``, and ``slow_s`` on
     host 2.
@@ -88,6 +87,12 @@ def races_between(fast_s: float, slow_s: float, fast_node_s: float | None = None
     pool.now = 10 * fast_s if fast_node_s else 0.0
     finished(pool, 3, 0, 10, run_s=10 * fast_s)
     assert [lease.host.host_id for lease in pool.scheduler.cluster.leases.values()] == [2]
+    return pool
+
+
+def races_between(fast_s: float, slow_s: float, fast_node_s: float | None = None) -> list[Action]:
+    """Return what is decided next in such a pool."""
+    pool = unequal_pool(fast_s, slow_s, fast_node_s)
     return pass_time(pool, pool.now + LOOK_S)
 
 
@@ -100,7 +105,7 @@ def test_piece_is_raced_by_a_host_that_would_end_it_clearly_sooner() -> None:
 
 
 def test_race_must_save_more_time_than_its_messages_take() -> None:
-    assert races_between(0.001, 0.004) == []
+    assert races_between(0.001, 0.01) == []
 
 
 def test_piece_is_not_raced_on_a_node_that_ends_before() -> None:
@@ -117,43 +122,63 @@ def test_times_of_other_functions_tell_nothing() -> None:
 
 
 def test_ordinary_task_is_never_raced() -> None:
-    pool = two_host_pool(second_items=1)
+    pool = new_pool(cpu_node(), cpu_node(), cpu_node(), policy=WholePiecePolicy())
+    for host in (1, 2):
+        submit_map(pool, 1)
+        ready(pool, host)
     submit(pool)
-    finished(pool, 2, run_s=1.0)
-    submit_map(pool, 1)
+    ready(pool, 3)
+    finished(pool, 1, run_s=1.0)
+    assert pass_time(pool, 2.0) == [send(4, task=1, rival=2)]
+    raised(pool, 4)
     pool.let_time_pass(50.0)
     leases = pool.scheduler.cluster.leases.values()
-    assert [(lease.piece.task.task_id, lease.rival) for lease in leases] == [(2, None), (3, None)]
+    assert [(lease.piece.task.task_id, lease.rival) for lease in leases] == [(1, None), (2, None)]
 
 
-def test_piece_that_is_too_long_for_the_free_host_is_raced_when_it_has_taken_as_long() -> None:
-    pool = two_host_pool(second_items=1)
-    pool.feed(events.ManagerHeard(manager_id=pool.scheduler.cluster.managers["m0"].manager_id))
-    context = pool.scheduler.cluster.contexts[ContextKey("c")]
-    host = next(iter(context.hosts.values()))
-    host.item_time.add(8, 8 * 20.0)  # host 1 became slow
-    raced_at = None
-    while raced_at is None and pool.now < 50.0:
-        deadline = pool.scheduler.next_deadline()
-        assert deadline is not None
-        if any(getattr(action, "rival_id", None) for action in pass_time(pool, deadline)):
-            raced_at = pool.now
-    assert raced_at is not None
-    assert 20.0 < raced_at < 50.0
+def test_piece_that_would_take_the_free_host_long_is_raced_when_it_has_taken_even_longer() -> None:
+    pool = unequal_pool(2.5, 1.0)
+    assert pass_time(pool, LOOK_S) == []
+    assert pass_time(pool, 20.0) == []  # overdue, and there is no faster host
+    assert pool.scheduler.next_deadline() == 40.0
+    assert pass_time(pool, 40.0) == [send(5, task=3, items=(0, 10), rival=4)]
+
+
+def three_host_pool() -> FakePool:
+    """Return a pool in which host 1 is free since 9 s; hosts 2 and 3 have two items each.
+
+    Both are overdue: host 2 since 4 s, host 3 since 5 s.
+    """
+    pool = new_pool(cpu_node(), cpu_node(), cpu_node(), policy=WholePiecePolicy())
+    for host in (1, 2, 3):
+        submit_map(pool, 2)
+        pool.now = float(host == 3)
+        ready(pool, host)
+    pool.now = 9.0
+    finished(pool, 1, 0, 2, run_s=2.0)
+    return pool
+
+
+def test_piece_that_will_end_last_is_raced_first() -> None:
+    assert pass_time(three_host_pool(), 9.0 + LOOK_S) == [send(4, task=1, items=(0, 2), rival=2)]
+
+
+def test_piece_that_nobody_waits_for_is_not_raced() -> None:
+    pool = three_host_pool()
+    pool.cancel(TaskId(1))
+    assert pass_time(pool, 9.0 + LOOK_S) == [send(4, task=2, items=(0, 2), rival=3)]
 
 
 def test_suspect_is_not_raced_so_that_the_blame_stays_sure() -> None:
-    pool = two_host_pool(second_items=1)
-    assert exited(pool, 2) == [send(3, task=1)]
-    submit_map(pool, 1)
-    ready(pool, 3)
-    finished(pool, 4, run_s=1.0)
+    pool = new_pool(cpu_node(), cpu_node(), cpu_node(), policy=WholePiecePolicy())
+    for host in (1, 2, 3):
+        submit_map(pool, 1)
+        ready(pool, host)
+    finished(pool, 1, run_s=1.0)
+    assert exited(pool, 2) == [send(4, task=1)]
+    finished(pool, 3, run_s=1.0)
     pool.let_time_pass(50.0)
-    cluster = pool.scheduler.cluster
-    assert [(host.load, host.is_exclusive) for host in cluster.hosts.values()] == [
-        (1, True),
-        (0, False),
-    ]
+    assert num_leases(pool) == 1
 
 
 # --- how a race ends ------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ NODES = [
 CONTEXTS = {
     "cpu": Requirements(cores=1.0),
     "crowd": Requirements(cores=2.0, max_concurrency=3),
+    "engine": Requirements(cores=1.0, max_concurrency=40),
     "gpu": Requirements(cores=1.0, gpus=1),
     "small gpu": Requirements(cores=0.5, gpus=1, gpu_memory_bytes=6 * GB, host_memory_bytes=GB),
     "two gpus": Requirements(cores=1.0, gpus=2, gpu_memory_bytes=16 * GB),
@@ -100,7 +101,7 @@ class RandomRun:
         num_items = self.random.choice([1, 2, 7, 40, 300])
         items = range(num_items)
         self.pool.submit_map(
-            ContextKey(self.random.choice(["cpu", "cpu", "crowd", "gpu", "broken"])),
+            ContextKey(self.random.choice(["cpu", "cpu", "crowd", "engine", "gpu", "broken"])),
             num_items,
             is_tolerant=self.random.random() < 0.7,
             is_yielding=self.random.random() < 0.5,

@@ -61,3 +61,11 @@ def test_closing_ends_what_still_runs_and_the_thread(loop: LoopThread) -> None:
     assert future.cancelled()
     assert events == ["begun", "ended"]
     assert not loop._thread.is_alive()
+
+
+def test_loop_goes_on_after_everything_was_cancelled(loop: LoopThread) -> None:
+    events: list[str] = []
+    future = loop.submit(never(events))
+    loop.cancel_all()
+    assert future.cancelled()
+    assert loop.submit(name_of_thread()).result() == "loop-under-test"

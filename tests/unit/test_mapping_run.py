@@ -39,10 +39,14 @@ def submitted(link: FakeLink, num: int) -> None:
 def given_until_error(run: MapRun) -> tuple[list[Any], BaseException]:
     """Return the results that iterating gives, and what it ends with."""
     results = []
-    with pytest.raises(BaseException) as caught:  # noqa: PT011 - looked at by the caller
-        for result in run:
-            results.append(result)
-    return results, caught.value
+    iterator = iter(run)
+    while True:
+        try:
+            results.append(next(iterator))
+        except StopIteration:
+            raise AssertionError("it did not fail") from None
+        except BaseException as error:  # noqa: BLE001 - looked at by the caller
+            return results, error
 
 
 # --- results -------------------------------------------------------------------------------------

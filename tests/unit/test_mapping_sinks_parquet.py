@@ -44,7 +44,7 @@ def written(path: Path, *batches: list[Any]) -> Any:
     num_rows = 0
     for batch in batches:
         sink.write(rows(*batch, first=num_rows))
-        sink.flush()
+        sink.write_part()
         num_rows += len(batch)
     sink.close(is_complete=True)
     return parquet.read_table(path)
@@ -191,7 +191,7 @@ def test_a_result_that_does_not_fit_is_an_error_row_of_a_tolerant_map(
 def test_keys_of_two_types_are_refused(path: Path) -> None:
     sink = opened(path)
     sink.write([result_row(0, "a", "key", 1)])
-    with pytest.raises(SinkError, match=r"key of item 1 is 7, .*all texts or all integers"):
+    with pytest.raises(SinkError, match=r"item 1 \(key 7\) and an item before it: .*all integers"):
         sink.write([result_row(1, 7, "key", 1)])
     sink.close(is_complete=False)
 
@@ -203,10 +203,10 @@ def test_parts_become_the_file_at_the_end(path: Path) -> None:
     sink = opened(path)
     sink.write(rows(1))
     assert parts(path) == []
-    sink.flush()
+    sink.write_part()
     sink.write(rows(2, first=1))
-    sink.flush()
-    sink.flush()
+    sink.write_part()
+    sink.write_part()
     assert parts(path) == ["part-000001.parquet", "part-000002.parquet"]
     assert not path.exists()
     sink.close(is_complete=True)
@@ -240,8 +240,10 @@ def test_a_part_is_written_when_there_is_enough_or_it_is_time(
     now_s += 9.0
     sink.write(rows(5, first=4))
     assert len(parts(path)) == 1
+    sink.flush()
+    assert len(parts(path)) == 1
     now_s += 2.0
-    sink.write([])
+    sink.flush()
     assert len(parts(path)) == 2
     sink.close(is_complete=True)
     assert parquet.read_table(path)["result"].to_pylist() == [1, 2, 3, 4, 5]
@@ -299,7 +301,7 @@ def test_nothing_is_twice_in_the_file_if_the_process_ended_before_parts_were_rem
 ) -> None:
     sink = opened(path)
     sink.write(rows(1))
-    sink.flush()
+    sink.write_part()
     folder = path.with_name(f"{path.name}.parts")
     part = (folder / "part-000001.parquet").read_bytes()
     sink.close(is_complete=True)

@@ -65,9 +65,9 @@ def test_empty_evidence_is_allowed(tmp_path):
     assert read_claims(write(tmp_path / "c.jsonl", GOOD | {"evidence": ""}))[0].evidence == ""
 
 
-@pytest.mark.parametrize("key", ["claim", "evidence", "label"])
-def test_an_edited_claim_has_another_fingerprint(key):
-    assert Claim(**GOOD).fingerprint != Claim(**(GOOD | {key: "edited"})).fingerprint
+@pytest.mark.parametrize("field", ["id", "claim", "evidence"])
+def test_an_edited_claim_has_another_key(field):
+    assert Claim(**GOOD).key != Claim(**(GOOD | {field: "edited"})).key
 
 
 def test_labels_are_those_that_occur_in_a_fixed_order():

@@ -5,22 +5,8 @@ from fact_check.results import Result
 
 def results(prompt, answers, seconds=0.5):
     return [
-        Result(
-            id=str(number),
-            model="m",
-            prompt=prompt,
-            label="SUPPORTS",
-            answer=answer,
-            text="",
-            error=None,
-            prompt_tokens=1,
-            completion_tokens=1,
-            seconds=seconds,
-            model_key="mk",
-            prompt_key=prompt,
-            claim_key="ck",
-        )
-        for number, answer in enumerate(answers)
+        Result(model="m", prompt=prompt, label="SUPPORTS", answer=answer, seconds=seconds)
+        for answer in answers
     ]
 
 

@@ -1,86 +1,68 @@
 import json
-import subprocess
-import sys
 
 import pytest
-from fact_check.claims import InputError
-from fact_check.results import Result, ResultsFile
+from fact_check.claims import LABELS, Claim, InputError
+from fact_check.models import find_model
+from fact_check.prompts import make_prompt
+from fact_check.results import read_results
+from fact_check.sweep import make_pairs
 
-
-def result(claim_id, **changes):
-    fields = {
-        "id": claim_id,
-        "model": "m",
-        "prompt": "p",
-        "label": "SUPPORTS",
-        "answer": "SUPPORTS",
-        "text": "Yes\u2028",
-        "error": None,
-        "prompt_tokens": 10,
-        "completion_tokens": 1,
-        "seconds": 0.5,
-        "model_key": "mk",
-        "prompt_key": "pk",
-        "claim_key": "ck",
-    }
-    return Result(**(fields | changes))
+CLAIMS = [Claim(id=f"c{n}", claim=f"{n}", evidence="", label="SUPPORTS") for n in range(3)]
 
 
 @pytest.fixture
-def path(tmp_path):
-    with ResultsFile(tmp_path / "results.jsonl") as file:
-        file.append([result("a"), result("b")])
-        file.append([result("c", answer=None, error="too long")])
-    return file.path
+def pair(tmp_path):
+    (pair,) = make_pairs([find_model("smollm2-135m")], [make_prompt("few-shot", LABELS)], tmp_path)
+    return pair
 
 
-def test_results_are_found_again(path):
-    with ResultsFile(path) as file:
-        assert list(file.results.values()) == [
-            result("a"),
-            result("b"),
-            result("c", answer=None, error="too long"),
-        ]
+def row(number, text="Yes", error=None):
+    result = {"text": text, "error": error, "seconds": 0.5}
+    return {"index": number, "key": CLAIMS[number].key, "result": result}
 
 
-def test_results_are_on_disk_before_the_file_is_closed(tmp_path):
-    with ResultsFile(tmp_path / "results.jsonl") as file:
-        file.append([result("a")])
-        assert json.loads(file.path.read_text(encoding="utf-8"))["id"] == "a"
+def write(pair, *rows):
+    lines = [each if isinstance(each, bytes) else json.dumps(each).encode() for each in rows]
+    pair.path.write_bytes(b"".join(line + b"\n" for line in lines))
 
 
-@pytest.mark.parametrize("num_bytes", [1, 2, 40, 200])
-def test_half_a_last_line_is_cut_off_and_can_be_done_again(path, num_bytes):
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-num_bytes])
-    with ResultsFile(path) as file:
-        assert [each.id for each in file.results.values()] == ["a", "b"]
-        file.append([result("c", answer=None, error="too long")])
-    assert path.read_bytes() == whole
+def test_a_pair_without_a_file_has_no_results(pair):
+    assert read_results(pair, CLAIMS) == []
 
 
-@pytest.mark.parametrize("key", ["model_key", "prompt_key", "claim_key"])
-def test_another_model_prompt_or_claim_is_not_done(path, key):
-    with ResultsFile(path) as file:
-        assert result("a").key in file.results
-        assert result("a", **{key: "other"}).key not in file.results
+def test_texts_are_read_as_labels_in_the_order_of_the_claims(pair):
+    write(pair, row(1, text="what?"), row(0), row(2, text="", error="too long"))
+    results = read_results(pair, CLAIMS)
+    assert [each.answer for each in results] == ["SUPPORTS", None, None]
+    assert (results[0].model, results[0].prompt) == ("smollm2-135m", "few-shot")
+    assert (results[0].label, results[0].seconds) == ("SUPPORTS", 0.5)
 
 
-@pytest.mark.parametrize("line", [b"{broken\n", b'{"id": "x"}\n', b"[]\n", b"\xff\n"])
-def test_a_broken_line_in_the_middle_is_refused_with_its_place(path, line):
-    first, *others = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(first + line + b"".join(others))
-    with pytest.raises(InputError, match=r"results\.jsonl:2: .*Delete that line"):
-        ResultsFile(path)
+def test_claims_that_failed_or_are_not_asked_for_have_no_result(pair):
+    error = {"index": 0, "key": CLAIMS[0].key, "error": {"type": "OSError", "message": "gone"}}
+    write(pair, error, row(1), row(2))
+    assert len(read_results(pair, CLAIMS[:2])) == 1
 
 
-def test_a_second_run_may_not_write_at_the_same_time(path):
-    program = (
-        "import sys; from pathlib import Path; from fact_check.results import ResultsFile\n"
-        f"ResultsFile(Path({str(path)!r}))"
-    )
-    command = [sys.executable, "-c", program]
-    env = {"PYTHONPATH": ":".join(sys.path)}
-    with ResultsFile(path):
-        other = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
-    assert "another run is writing to it" in other.stderr
+def test_the_later_line_of_a_claim_counts(pair):
+    write(pair, row(0, text="No"), row(0, text="Yes"))
+    assert [each.answer for each in read_results(pair, CLAIMS)] == ["SUPPORTS"]
+
+
+def test_half_a_last_line_is_no_result(pair):
+    write(pair, row(0), row(1))
+    pair.path.write_bytes(pair.path.read_bytes()[:-10])
+    assert len(read_results(pair, CLAIMS)) == 1
+
+
+def test_an_edited_claim_is_not_done(pair):
+    write(pair, row(0))
+    edited = Claim(id="c0", claim="edited", evidence="", label="SUPPORTS")
+    assert read_results(pair, [edited]) == []
+
+
+@pytest.mark.parametrize("line", [b"{broken", b'{"result": {}}', b"[]", b"7", b"\xff"])
+def test_a_broken_line_is_refused_with_its_place(pair, line):
+    write(pair, row(0), line, row(1))
+    with pytest.raises(InputError, match=r"\.jsonl:2: .*Delete that line"):
+        read_results(pair, CLAIMS)

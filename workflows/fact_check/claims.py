@@ -31,10 +31,10 @@ class Claim:
     source: str = ""
 
     @property
-    def fingerprint(self) -> str:
-        """Hash of its content: a claim that was edited is another claim."""
-        content = f"{self.claim}\0{self.evidence}\0{self.label}"
-        return hashlib.sha256(content.encode()).hexdigest()[:12]
+    def key(self) -> str:
+        """What its results are found by: a claim that was edited is another claim."""
+        content = f"{self.claim}\0{self.evidence}"
+        return f"{self.id} {hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
 def read_claims(path: Path) -> list[Claim]:

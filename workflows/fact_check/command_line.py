@@ -26,7 +26,6 @@ def parse_arguments() -> argparse.Namespace:
         "(default: %(default)s)")  # fmt: skip
     add("--prompts", nargs="+", action=_Distinct, default=list(PROMPT_NAMES), metavar="PROMPT",
         help="among %(default)s (default: all)")  # fmt: skip
-    add("--batch", type=_positive, default=10, metavar="N", help="claims a call (default: 10)")
     add("--out", type=Path, default=Path("results/prompt_for_fact"), metavar="DIR",
         help="for results and picture (default: %(default)s)")  # fmt: skip
     add("--seed", type=int, default=0, help="of the claims that are made or drawn (default: 0)")

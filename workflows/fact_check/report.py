@@ -10,36 +10,40 @@ from pathlib import Path
 from fact_check.claims import Claim, labels_of
 from fact_check.leaderboard import Score, format_table, score_pairs
 from fact_check.picture import Progress, draw
-from fact_check.results import ResultsFile
-from fact_check.sweep import Batch, count_inferences
+from fact_check.results import read_results
+from fact_check.sweep import Pair
 
 
-def print_plan(plan: Sequence[Batch], claims: Sequence[Claim]) -> None:
-    """Say how many claims, inferences and batches there are."""
+def print_plan(pairs: Sequence[Pair], claims: Sequence[Claim]) -> None:
+    """Say how many claims and inferences there are."""
     count = Counter(claim.label for claim in claims)
     labels = ", ".join(f"{count[label]:,} {label}" for label in labels_of(claims))
-    models = dict.fromkeys(batch.model.name for batch in plan)
-    prompts = dict.fromkeys(batch.prompt.name for batch in plan)
+    models = dict.fromkeys(pair.model.name for pair in pairs)
+    prompts = dict.fromkeys(pair.prompt.name for pair in pairs)
     print(f"Claims:  {len(claims):,} ({labels})")
     print(f"Models:  {', '.join(models)}")
     print(f"Prompts: {', '.join(prompts)}")
-    print(f"Sweep:   {count_inferences(plan):,} inferences in {len(plan):,} batches")
+    print(f"Sweep:   {len(claims) * len(pairs):,} inferences")
+
+
+def print_rest(num_total: int, num_left: int) -> None:
+    """Say how many of all inferences earlier runs have left to do."""
+    print(f"Done already: {num_total - num_left:,}. To do: {num_left:,}.")
 
 
 def write_report(
-    out: Path, plan: Sequence[Batch], results: ResultsFile, progress: Progress
+    out: Path, pairs: Sequence[Pair], claims: Sequence[Claim], progress: Progress
 ) -> None:
     """Print the leaderboard of the planned inferences that are done, and draw it."""
-    keys = (key for batch in plan for key in batch.inferences())
-    scores = score_pairs(results.results[key] for key in keys if key in results.results)
+    scores = score_pairs(result for pair in pairs for result in read_results(pair, claims))
     if not scores:
         print("No claim is verified yet: no leaderboard.")
         return
-    num_labels = len(plan[0].prompt.answers)
+    num_labels = len(pairs[0].prompt.answers)
     print(f"\n{format_table(scores)}\n")
     print(f"Guessing would be right in {1 / num_labels:.1%} ({num_labels} labels).")
     _print_notes(scores, progress)
-    print(f"Results: {results.path}")
+    print(f"Results: {out}")
     _draw(out / "leaderboard.png", scores, progress, chance=1 / num_labels)
 
 

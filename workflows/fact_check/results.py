@@ -1,29 +1,18 @@
-"""The results file: one JSON line for each inference, appended batch by batch, never rewritten.
+"""What the maps of the sweep have stored: a file for each (model, prompt) pair, a line a claim.
 
-A run that is killed in the middle of a write leaves half a last line; the next run cuts it off and
-does that inference again.
+``pcm_map`` writes and reads these files; they are read here for the leaderboard alone.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, NamedTuple
+from typing import Any
 
-from fact_check.claims import InputError
-
-
-class InferenceKey(NamedTuple):
-    """What makes two inferences the same: model, prompt and claim, each by its content."""
-
-    model: str
-    prompt: str
-    claim_id: str
-    claim: str
+from fact_check.claims import Claim, InputError
+from fact_check.sweep import Pair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,106 +21,56 @@ class Result:
 
     Attributes
     ----------
-    model_key, prompt_key, claim_key
-        Fingerprints of the contents.
+    label
+        The right one.
     answer
-        The label that the text was read as; None: it did not parse.
+        The label that the model's text was read as; None: it did not parse.
     seconds
-        Time in the engine, its batch's divided by the number of claims in it.
+        Time in the engine, that of a piece divided by the number of claims in it.
     """
 
-    id: str
     model: str
     prompt: str
     label: str
     answer: str | None
-    text: str
-    error: str | None
-    prompt_tokens: int
-    completion_tokens: int
     seconds: float
-    model_key: str
-    prompt_key: str
-    claim_key: str
-
-    @property
-    def key(self) -> InferenceKey:
-        """What this result is the result of."""
-        return InferenceKey(self.model_key, self.prompt_key, self.id, self.claim_key)
 
 
-_FIELDS = {field.name for field in fields(Result)}
+def read_results(pair: Pair, claims: Sequence[Claim]) -> list[Result]:
+    """Return the results of a pair for those of these claims that are done.
 
-
-class ResultsFile:
-    """The results of a directory, in memory and on disk. One process at a time may have it open.
-
-    Attributes
-    ----------
-    results
-        What is done, by what it is the result of.
+    Raises
+    ------
+    InputError
+        The file holds something else.
     """
+    answers = dict(_answers(pair.path)) if pair.path.exists() else {}
+    done = ((claim, answers[claim.key]) for claim in claims if claim.key in answers)
+    return [_result(pair, claim, answer) for claim, answer in done]
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.results: dict[InferenceKey, Result] = {}
-        self._file: BinaryIO = path.open("a+b", buffering=0)
-        try:
-            self._lock()
-            self._load()
-        except BaseException:
-            self._file.close()
-            raise
 
-    def append(self, results: Iterable[Result]) -> None:
-        """Write results in one go; when this returns they survive the end of this process."""
-        batch = list(results)
-        lines = [json.dumps(asdict(result), ensure_ascii=False) + "\n" for result in batch]
-        data = memoryview("".join(lines).encode())
-        while data:  # a raw write may take less than it was given
-            data = data[self._file.write(data) or 0 :]
-        self.results.update({result.key: result for result in batch})
-
-    def __enter__(self) -> ResultsFile:
-        return self
-
-    def __exit__(
-        self,
-        error_class: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._file.close()
-
-    def _lock(self) -> None:
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"{self.path}: another run is writing to it. Wait, or use another --out."
-            ) from error
-
-    def _load(self) -> None:
-        self._file.seek(0)
-        data = self._file.read()
-        end = data.rfind(b"\n") + 1
-        if end < len(data):
-            self._file.truncate(end)
-        for number, line in enumerate(data[:end].split(b"\n")[:-1], start=1):
-            result = self._parse(number, line)
-            self.results[result.key] = result
-
-    def _parse(self, number: int, line: bytes) -> Result:
+def _answers(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield keys of claims and what the app returned; half a last line is nothing yet."""
+    lines = path.read_bytes().split(b"\n")[:-1]
+    for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
-        except ValueError as error:
-            raise self._unusable(number, f"no valid JSON ({error})") from error
-        if not isinstance(row, dict) or set(row) != _FIELDS:
-            raise self._unusable(number, "not a result of this workflow")
-        return Result(**row)
+            key = row["key"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{path}:{number}: no result of this workflow ({error!r}). Delete that line to "
+                "have its claim verified again, or use another --out."
+            ) from error
+        if "result" in row:  # or it has an error, and is tried again
+            yield key, row["result"]
 
-    def _unusable(self, number: int, reason: str) -> InputError:
-        return InputError(
-            f"{self.path}:{number}: {reason}. Delete that line to have its inference done again, "
-            "or use another --out."
-        )
+
+def _result(pair: Pair, claim: Claim, answer: Mapping[str, Any]) -> Result:
+    is_answered = answer["error"] is None
+    return Result(
+        model=pair.model.name,
+        prompt=pair.prompt.name,
+        label=claim.label,
+        answer=pair.prompt.read_answer(answer["text"]) if is_answered else None,
+        seconds=answer["seconds"],
+    )

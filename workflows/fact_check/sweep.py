@@ -1,168 +1,141 @@
-"""Waiting for the batches of a sweep: saves what is done, shows how far it is, keeps failures."""
+"""A sweep: one map for each (model, prompt) pair, all at once; its progress, and its end."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-import queue
+import re
 import signal
 import sys
 import threading
-from collections import Counter
-from collections.abc import Callable, Container, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from tqdm import tqdm
 
-from fact_check.claims import Claim
 from fact_check.models import Model
 from fact_check.prompts import Prompt
-from fact_check.results import InferenceKey, Result, ResultsFile
+from parsl_pcm import MapRun
 from parsl_pcm.clock import monotonic_s
-from parsl_pcm.engines import Completion
 from parsl_pcm.errors import PCMError
 from parsl_pcm.status import ContextStatus
 
+Contexts = Callable[[], Sequence[ContextStatus]]
+
 _REFRESH_S = 0.5
-_REFRESH_OF_A_LOG_S = 10.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """Claims that go to one model with one prompt in one call."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pair:
+    """A model with a prompt.
+
+    Attributes
+    ----------
+    path
+        Of the results: another model or another prompt by content is another file.
+    """
 
     model: Model
     prompt: Prompt
-    claims: Sequence[Claim]
+    path: Path
 
-    def inferences(self) -> list[InferenceKey]:
-        """Return what the results of this batch will be the results of, claim by claim."""
-        return [_key(self.model, self.prompt, claim) for claim in self.claims]
-
-    def results(self, answers: Sequence[Completion], seconds: float) -> list[Result]:
-        """Return the results of this batch, given one answer for each of its claims."""
-        return [
-            Result(
-                id=claim.id,
-                model=self.model.name,
-                prompt=self.prompt.name,
-                label=claim.label,
-                answer=self.prompt.read_answer(answer.text) if answer.error is None else None,
-                text=answer.text,
-                error=answer.error,
-                prompt_tokens=answer.prompt_tokens,
-                completion_tokens=answer.completion_tokens,
-                seconds=seconds / len(self.claims),
-                model_key=self.model.fingerprint,
-                prompt_key=self.prompt.fingerprint,
-                claim_key=claim.fingerprint,
-            )
-            for claim, answer in zip(self.claims, answers, strict=True)
-        ]
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.model.name}, {self.prompt.name}"
 
 
-def make_batches(
-    models: Sequence[Model],
-    prompts: Sequence[Prompt],
-    claims: Sequence[Claim],
-    *,
-    size: int,
-    done: Container[InferenceKey] = (),
-) -> list[Batch]:
-    """Return every claim with every (model, prompt) pair but what is done, `size` in a batch."""
-    batches = []
-    for model, prompt in itertools.product(models, prompts):
-        todo = [claim for claim in claims if _key(model, prompt, claim) not in done]
-        for start in range(0, len(todo), size):
-            batch = Batch(model=model, prompt=prompt, claims=todo[start : start + size])
-            batches.append(batch)
-    return batches
+def make_pairs(models: Sequence[Model], prompts: Sequence[Prompt], out: Path) -> list[Pair]:
+    """Return every model with every prompt."""
+    return [
+        Pair(model=model, prompt=prompt, path=out / _file_name(model, prompt))
+        for model, prompt in itertools.product(models, prompts)
+    ]
 
 
-def count_inferences(batches: Sequence[Batch]) -> int:
-    """Return how many inferences the batches are, one for each claim."""
-    return sum(len(batch.claims) for batch in batches)
-
-
-def _key(model: Model, prompt: Prompt, claim: Claim) -> InferenceKey:
-    return InferenceKey(model.fingerprint, prompt.fingerprint, claim.id, claim.fingerprint)
+def _file_name(model: Model, prompt: Prompt) -> str:
+    names = re.sub(r"[^\w.-]+", "_", f"{model.name}_{prompt.name}")
+    return f"{names}_{model.fingerprint[:6]}{prompt.fingerprint[:6]}.jsonl"
 
 
 class Sweep:
-    """A running sweep: :meth:`add` each batch with its future, then :meth:`wait`.
+    """The maps of a sweep while they run.
 
     Attributes
     ----------
     progress
-        Seconds since the start and inferences done by then, at the end of each batch.
+        Seconds since the start and claims done by then, again and again.
     failures
-        Message of a batch that failed, and how many failed with it.
+        What went wrong, a sentence for each pair that is not complete for it.
+    is_stopped
+        Whether it was stopped before its end.
     """
 
-    def __init__(self, results: ResultsFile, *, num_total: int, num_found: int) -> None:
+    def __init__(self, runs: Mapping[Pair, MapRun]) -> None:
         self.progress: list[tuple[float, int]] = [(0.0, 0)]
-        self.failures: Counter[str] = Counter()
-        self._results = results
-        self._num_total = num_total
-        self._num_found = num_found
-        self._num_open = 0
-        self._finished: queue.SimpleQueue[tuple[Batch, Future[Any]]] = queue.SimpleQueue()
-        self._started_s = self._shown_s = monotonic_s()
+        self.failures: list[str] = []
+        self.is_stopped = False
+        self._runs = dict(runs)
+        self._open = dict(runs)
+        self._started_s = monotonic_s()
 
-    def add(self, batch: Batch, future: Future[Any]) -> None:
-        """Take a batch in; its future gives one answer per claim, and the seconds they took."""
-        self._num_open += 1
-        future.add_done_callback(lambda done: self._finished.put((batch, done)))
+    def wait(self, contexts: Contexts, stop: threading.Event) -> None:
+        """Show how far the maps are until all have ended, or cancel them once `stop` is set.
 
-    def wait(self, contexts: Callable[[], Sequence[ContextStatus]], stop: threading.Event) -> bool:
-        """Save the batches as they finish, until all have or `stop` is set; tell if all have."""
-        refresh_s = _REFRESH_S if sys.stderr.isatty() else _REFRESH_OF_A_LOG_S
-        with tqdm(
-            total=self._num_total, initial=self._num_found, unit=" claims", mininterval=refresh_s
-        ) as bar:
-            while self._num_open and not stop.is_set():
-                bar.update(self._save_next(timeout_s=_REFRESH_S))
-                if monotonic_s() - self._shown_s >= refresh_s:
-                    self._show(bar, contexts)
-            while not self._finished.empty():
-                bar.update(self._save_next(timeout_s=0))
-            self._show(bar, contexts)
-        return self._num_open == 0
+        When this returns, what is done is in the files.
+        """
+        num_total = sum(run.progress().num_total or 0 for run in self._runs.values())
+        with tqdm(total=num_total, unit=" claims") as bar:
+            while self._open and not stop.wait(_REFRESH_S):
+                self._look(bar)
+                _show_contexts(bar, contexts)
+            self._look(bar)
+            self._cancel_rest()
+            self._look(bar)
 
-    def _show(self, bar: tqdm[NoReturn], contexts: Callable[[], Sequence[ContextStatus]]) -> None:
-        self._shown_s = monotonic_s()
-        try:
-            now = contexts()
-        except PCMError:
-            return  # the executor broke down: the futures tell why
-        loading, warm = sum(each.loading for each in now), sum(each.warm for each in now)
-        bar.set_postfix_str(f"contexts: {loading} loading, {warm} warm")
+    def _look(self, bar: tqdm[NoReturn]) -> None:
+        now = [run.progress() for run in self._runs.values()]
+        bar.initial = sum(each.num_skipped for each in now)
+        num_done = sum(each.num_done for each in now)
+        if num_done > self.progress[-1][1]:
+            self.progress.append((monotonic_s() - self._started_s, num_done))
+            bar.n = bar.initial + num_done
+            bar.update(0)
+        for pair in [pair for pair, run in self._open.items() if run.future.done()]:
+            self._note_end(pair, self._open.pop(pair))
 
-    def _save_next(self, *, timeout_s: float) -> int:
-        """Save a finished batch, if there is one in time; return its number of claims."""
-        try:
-            batch, future = self._finished.get(timeout=timeout_s)
-        except queue.Empty:
-            return 0
-        self._num_open -= 1
-        error = future.exception()
+    def _cancel_rest(self) -> None:
+        self.is_stopped = bool(self._open)
+        for run in self._open.values():
+            run.cancel()
+        for run in self._open.values():
+            with contextlib.suppress(Exception):
+                run.result()  # waits for the last results to be written
+        self._open.clear()
+
+    def _note_end(self, pair: Pair, run: MapRun) -> None:
+        error, num_errors = run.future.exception(), run.progress().num_errors
         if error is not None:
-            self._note_failure(batch, error)
-            return 0
-        answers, seconds = future.result()
-        self._results.append(batch.results(answers, seconds))
-        done = self.progress[-1][1] + len(batch.claims)
-        self.progress.append((monotonic_s() - self._started_s, done))
-        return len(batch.claims)
+            self._note_failure(f"{pair.name}: {type(error).__name__}: {error}")
+        elif num_errors:
+            self._note_failure(f"{pair.name}: {num_errors:,} claims have errors, see {pair.path}")
 
-    def _note_failure(self, batch: Batch, error: BaseException) -> None:
-        message = f"{batch.model.name}: {type(error).__name__}: {error}"
-        if message not in self.failures:
-            tqdm.write(f"A batch failed. {message}", file=sys.stderr)
-        self.failures[message] += 1
+    def _note_failure(self, message: str) -> None:
+        tqdm.write(message, file=sys.stderr)
+        self.failures.append(message)
+
+
+def _show_contexts(bar: tqdm[NoReturn], contexts: Contexts) -> None:
+    try:
+        now = contexts()
+    except PCMError:
+        return  # the executor broke down: the maps tell why
+    loading, warm = sum(each.loading for each in now), sum(each.warm for each in now)
+    bar.set_postfix_str(f"contexts: {loading} loading, {warm} warm", refresh=False)
 
 
 @contextmanager

@@ -112,14 +112,24 @@ class ParquetSink:
                 self._keep(self._tables.table(named))
         except ENCODING_ERRORS:
             refused = self._keep_one_by_one(named)
-        if self._is_part_due():
-            self.flush()
+        self.flush()
         if refused and not self._is_tolerant:
             raise refused[0]
         return len(refused)
 
     def flush(self) -> None:
-        """Write what was taken into a part file."""
+        """Write what was taken into a part file, if that is due: not one for every few rows."""
+        if self._is_part_due():
+            self.write_part()
+
+    def write_part(self) -> None:
+        """Write what was taken into a part file.
+
+        Raises
+        ------
+        SinkError
+            If it cannot be written, for another reason than a full disk.
+        """
         if not self._pending:
             return
         buffer = io.BytesIO()
@@ -136,7 +146,7 @@ class ParquetSink:
             return
         self._is_open = False
         try:
-            self.flush()
+            self.write_part()
             if is_complete and (self._part_files() or not self._has_file()):
                 self._merge()
         finally:

@@ -42,7 +42,10 @@ class Sink(Protocol):
         ...
 
     def flush(self) -> None:
-        """Make what was taken survive the end of this process; repeating it is safe."""
+        """Make what was taken safe.
+
+        Called about once a second while no results come, so it may also do so a little later.
+        """
         ...
 
     def close(self, *, is_complete: bool) -> None:

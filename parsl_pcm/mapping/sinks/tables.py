@@ -94,13 +94,19 @@ class Tables:
         if table.schema.equals(schema):
             return table
         columns = [
-            # Not safe: a large integer may lose digits in a column of floats, as everywhere.
-            table[field.name].cast(field.type, safe=False)
+            self._cast(table[field.name], field.type)
             if field.name in table.schema.names
             else self._pyarrow.nulls(table.num_rows, field.type)
             for field in schema
         ]
         return self._pyarrow.table(columns, schema=schema)
+
+    def _cast(self, column: Any, data_type: Any) -> Any:
+        """Return a column of another type; a large integer may lose digits if that is float."""
+        try:
+            return column.cast(data_type, safe=False)
+        except (TypeError, NotImplementedError):  # nested structs, in old releases
+            return self._pyarrow.array(column.to_pylist(), type=data_type)
 
     def _column(self, values: list[Any], name: str) -> Any:
         known = self._schema.field(name).type if name in _OURS & {*self._schema.names} else None
@@ -112,16 +118,15 @@ class Tables:
         return column
 
     def _check_keys(self, rows: Sequence[Row]) -> None:
-        known = self._schema.field("key").type if "key" in self._schema.names else None
-        for row in rows:
-            key_type = self._pyarrow.int64() if isinstance(row.key, int) else self._pyarrow.string()
-            if known is None:
-                known = key_type
-            if row.key is not UNSET and key_type != known:
-                raise SinkError(
-                    f"the key of item {row.index} is {row.key!r}, and others are not of this "
-                    "type: in a Parquet file keys are all texts or all integers"
-                )
+        names = {type(row.key): row.name for row in rows if row.key is not UNSET}
+        if "key" in self._schema.names:
+            is_text = self._pyarrow.types.is_string(self._schema.field("key").type)
+            names.setdefault(str if is_text else int, "an item before it")
+        if len(names) > 1:
+            raise SinkError(
+                f"{names[int]} and {names[str]}: in a Parquet file keys must be all integers or "
+                "all texts"
+            )
 
 
 def _record(row: Row) -> dict[str, Any]:
