@@ -15,6 +15,7 @@ from typing import Any
 
 import common
 import map_work
+import msgspec
 import psutil
 from common import OURS
 from map_values import Settings, Value
@@ -43,9 +44,7 @@ def memory(settings: Settings) -> Iterator[Value]:
         sink = Path(folder) / "results.jsonl"
         command = [sys.executable, __file__, str(num_items), str(sink)]
         told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-        with sink.open("rb") as lines:
-            num_lines = sum(1 for _ in lines)
-    assert num_lines == num_items, f"{num_lines:,} lines in the file"
+        check(sink, num_items)
     samples = [Sample(**json.loads(line)) for line in told.splitlines()]
     row = f"{num_items:,} items"
     script_bytes = max(sample.script_bytes for sample in samples)
@@ -54,6 +53,24 @@ def memory(settings: Settings) -> Iterator[Value]:
     yield Value(f"{row}: peak resident memory of the interchange", "MB", interchange_bytes / 1e6)
     yield Value(f"{row}: rate", "items/s", num_items / samples[-1].at_s)
     yield from rates(samples)
+
+
+class Row(msgspec.Struct):
+    """A line of the file."""
+
+    index: int
+    result: int
+
+
+def check(sink: Path, num_items: int) -> None:
+    """Fail unless each item has one line, with its own result."""
+    decode = msgspec.json.Decoder(Row).decode
+    num_lines = bytearray(num_items)
+    with sink.open("rb") as lines:
+        for row in map(decode, lines):
+            assert row.result == row.index, f"item {row.index} has the result {row.result}"
+            num_lines[row.index] += 1
+    assert num_lines == b"\x01" * num_items, "an item has no line, or several"
 
 
 def rates(samples: list[Sample]) -> Iterator[Value]:

@@ -10,6 +10,7 @@ import heapq
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from parsl_pcm.core import actions, events
 from parsl_pcm.core.policy import Policy
@@ -176,7 +177,7 @@ class Bench:
             if held.lease_id == lease_id:
                 host.held.remove(held)
                 back = events.LeaseRevoked(lease_id=lease_id)
-                self.at(self.now + LATENCY_S, lambda: self.feed(back))
+                self.at(self.now + LATENCY_S, partial(self.feed, back))
 
     def _start_next(self, host: Host) -> None:
         if host.num_running < min(len(host.held), self.max_concurrency):

@@ -57,10 +57,11 @@ class Backlog:
         IndexError
             If none waits.
         """
-        piece = self.first()
-        heapq.heappop(self._heap)
-        self._count(piece.task.task_id, -1, piece.start - piece.stop)
-        return piece
+        while True:
+            piece = heapq.heappop(self._heap)[3]
+            if piece.task.is_open:
+                self._count(piece.task.task_id, -1, piece.start - piece.stop)
+                return piece
 
     def forget(self, task: TaskRecord) -> None:
         """Stop counting the pieces of a task that is open no more."""

@@ -6,13 +6,18 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from parsl_pcm.core.inflight import FIRST_PLACES
+
 if TYPE_CHECKING:
     from parsl_pcm.core.records import HostRecord
     from parsl_pcm.types import HostId
 
 
 class HostLoads:
-    """Hosts that may get pieces, in buckets by their relative load.
+    """Hosts that may get pieces, in buckets by the number of leases that they hold.
+
+    What a host with many places holds counts as if it had ``FIRST_PLACES`` of them, so that hosts
+    which have learned different numbers are compared.
 
     Every operation costs the same whatever the number of hosts; ties go to the host that has
     been in its bucket for longest. (The buckets are OrderedDicts: looking for the first key of a
@@ -32,7 +37,9 @@ class HostLoads:
 
     def put(self, host: HostRecord) -> None:
         """Add a host, or note that its load changed."""
-        load = host.relative_load
+        load = len(host.leases)
+        if host.num_places > FIRST_PLACES:
+            load = load * FIRST_PLACES // host.num_places
         before = self._load_of.get(host.host_id)
         if before is not None:
             del self._buckets[before][host.host_id]

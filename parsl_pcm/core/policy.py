@@ -78,16 +78,12 @@ class DefaultPolicy:
         seconds = item_s(host)
         if seconds is None or is_learned(host.context):
             return False
-        if not self._has_room(host, num_queued, seconds):
-            return False
+        if num_queued > 0:
+            if num_queued * seconds >= self.prefetch_s or num_queued >= self.max_prefetch:
+                return False
+            if host.num_queued_items() * seconds >= self.prefetch_s:
+                return False
         return not piece.task.is_mapped or self._may_queue_mapped(piece, host)
-
-    def _has_room(self, host: HostRecord, num_queued: int, seconds: float) -> bool:
-        if num_queued <= 0:
-            return True
-        if num_queued * seconds >= self.prefetch_s or num_queued >= self.max_prefetch:
-            return False
-        return host.num_queued_items() * seconds < self.prefetch_s
 
     def _may_queue_mapped(self, piece: PieceRecord, host: HostRecord) -> bool:
         """Not behind a size that was never measured there, nor if others would be done sooner."""

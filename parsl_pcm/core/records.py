@@ -183,13 +183,6 @@ class HostRecord:
         """Number of leases that it holds."""
         return len(self.leases)
 
-    @property
-    def relative_load(self) -> int:
-        """Number of its leases as if it had as many places as any host of the context at first."""
-        if self.num_places <= FIRST_PLACES:
-            return len(self.leases)
-        return len(self.leases) * FIRST_PLACES // self.num_places
-
     def running(self) -> list[LeaseRecord]:
         """Return the leases that it may be running: the first ``max_concurrency``."""
         return list(islice(self.leases.values(), self.context.requirements.max_concurrency))

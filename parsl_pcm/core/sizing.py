@@ -34,7 +34,7 @@ TRUSTED_FRAC = 0.25
 NUM_EVEN = 3
 """Pieces that are equal: those before have the size that is wanted, which engines may like best."""
 CHEAP_FRAC = 0.8
-"""Pieces at the end are not so small that items would be done at less than this of the best rate."""
+"""Pieces at the end are not so small that less than this of the best rate would be reached."""
 
 
 def steady_items(own: SizeTimes | None, of_kind: SizeTimes | None) -> int:

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from parsl_pcm.core.inflight import observe
+from parsl_pcm.core.inflight import FIRST_PLACES, observe
 
 if TYPE_CHECKING:
     from parsl_pcm.core.records import HostRecord, LeaseRecord
@@ -85,19 +85,17 @@ class SizeTimes:
 
 def learn(lease: LeaseRecord, num_items: int, run_s: float, now: float) -> None:
     """Take in that a host has done the next items of a lease; before the lease is advanced."""
-    host, task = lease.host, lease.piece.task
-    context, kind = host.context, host.device_kind
-    context.service_s.add(run_s / num_items)
-    of_kind = context.item_times.get(kind)
-    if of_kind is None:
-        of_kind = context.item_times[kind] = ItemTime()
+    host = lease.host
+    host.context.service_s.add(run_s / num_items)
     is_first = not host.item_time.num_items
     host.item_time.add(num_items, run_s, is_warm_up=is_first)
-    of_kind.add(num_items, run_s, is_warm_up=is_first)
-    is_end = lease.next_item + num_items == lease.piece.stop
-    observe(host, num_items, now, is_end=is_end)
-    count_rate(host)
-    if task.is_mapped:
+    if host.num_places >= FIRST_PLACES:
+        is_end = lease.next_item + num_items == lease.piece.stop
+        observe(host, num_items, now, is_end=is_end)
+    if lease.piece.task.is_mapped:
+        of_kind = host.context.item_times.setdefault(host.device_kind, ItemTime())
+        of_kind.add(num_items, run_s, is_warm_up=is_first)
+        count_rate(host)
         _learn_sizes(lease, num_items, run_s)
 
 
@@ -119,7 +117,7 @@ def _learn_sizes(lease: LeaseRecord, num_items: int, run_s: float) -> None:
 def item_s(host: HostRecord) -> float | None:
     """Return how long an item takes on a host; None: nothing is known.
 
-    By what was measured there, else on hosts with the same devices, else anywhere.
+    By what was measured there, else on hosts with the same devices (mapped tasks), or anywhere.
     """
     own = host.item_time
     if own.num_items:

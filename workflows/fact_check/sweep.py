@@ -27,6 +27,7 @@ from parsl_pcm.status import ContextStatus
 Contexts = Callable[[], Sequence[ContextStatus]]
 
 _REFRESH_S = 0.5
+_REFRESH_OF_A_LOG_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,7 +90,8 @@ class Sweep:
         When this returns, what is done is in the files.
         """
         num_total = sum(run.progress().num_total or 0 for run in self._runs.values())
-        with tqdm(total=num_total, unit=" claims") as bar:
+        refresh_s = _REFRESH_S if sys.stderr.isatty() else _REFRESH_OF_A_LOG_S
+        with tqdm(total=num_total, unit=" claims", mininterval=refresh_s) as bar:
             while self._open and not stop.wait(_REFRESH_S):
                 self._look(bar)
                 _show_contexts(bar, contexts)
@@ -101,10 +103,9 @@ class Sweep:
         now = [run.progress() for run in self._runs.values()]
         bar.initial = sum(each.num_skipped for each in now)
         num_done = sum(each.num_done for each in now)
+        bar.update(bar.initial + num_done - bar.n)
         if num_done > self.progress[-1][1]:
             self.progress.append((monotonic_s() - self._started_s, num_done))
-            bar.n = bar.initial + num_done
-            bar.update(0)
         for pair in [pair for pair, run in self._open.items() if run.future.done()]:
             self._note_end(pair, self._open.pop(pair))
 
