@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import common
 import map_work
@@ -29,6 +29,8 @@ from parsl_pcm.core.actions import DeliverRange, SendPiece
 from parsl_pcm.core.events import HostExited
 from parsl_pcm.eventlog import read_log
 from parsl_pcm.types import HostId, TaskId
+
+T = TypeVar("T")
 
 NUM_KILLS = 10
 ITEM_S = 0.001
@@ -78,8 +80,7 @@ def kills(name: str, settings: Settings) -> Iterator[Value]:
 
 def kill_one(folder: Path, chance: random.Random) -> None:
     """Kill one of the processes that have written a journal, as soon as one lives."""
-    wait_for(lambda: bool(workers(folder)))
-    chance.choice(workers(folder)).kill()
+    chance.choice(wait_for(lambda: workers(folder))).kill()
 
 
 def workers(folder: Path) -> list[psutil.Process]:
@@ -169,13 +170,14 @@ def resume(name: str, settings: Settings) -> Iterator[Value]:
     yield Value(f"script killed, {name}: items computed, but not yet in the file", "-", num_lost)
 
 
-def wait_for(is_true: Callable[[], bool], script: subprocess.Popen[bytes] | None = None) -> None:
-    """Wait for something that must come, while the script runs."""
+def wait_for(ask: Callable[[], T], script: subprocess.Popen[bytes] | None = None) -> T:
+    """Ask until the answer is true, while the script runs; return it."""
     deadline_s = time.monotonic() + PATIENCE_S
-    while not is_true():
+    while not (answer := ask()):
         assert script is None or script.poll() is None, "the script ended by itself"
         assert time.monotonic() < deadline_s, "nothing happened"
         time.sleep(0.02)
+    return answer
 
 
 def num_lines(path: Path) -> int:

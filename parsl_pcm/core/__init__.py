@@ -7,9 +7,10 @@ Read it in this order:
 3. ``transitions.py`` which state may follow which: tables
 4. ``records.py``     what is known: tasks, pieces, leases, contexts, hosts, managers
    (``backlog.py``, ``loads.py``, ``capacity.py`` and ``timers.py`` keep each step cheap, however
-   many tasks and managers there are)
+   many tasks and managers there are; ``speeds.py`` and ``inflight.py`` hold what was measured)
 5. ``cluster.py``     the ways to change that, and ``check.py``: what must hold in between
-6. ``policy.py``      what is best: when one more host pays, how far to prefetch
+6. ``policy.py``      what is best: when one more host pays, how far to prefetch, and
+   (``sizing.py``) how large a piece shall be
 7. ``walltime.py``    whether a node lasts long enough for a host, or for one item more
 8. ``dispatch.py``    which piece goes to which host, which hosts start and end;
    ``racing.py``: which piece runs on a second host too

@@ -24,12 +24,15 @@ from parsl_pcm.core.records import (
     ManagerRecord,
     PieceRecord,
 )
+from parsl_pcm.core.speeds import item_s
 from parsl_pcm.core.timers import TimerKind, Timers
 from parsl_pcm.core.walltime import enough_s, has_time_for_item, left_s, num_items_in_time
 from parsl_pcm.types import ContextKey
 
 MAX_EVICTION_CANDIDATES = 256
 """Idle hosts looked at so that a context gets one more host; for its first one, all of them."""
+MAX_CROWDED = 256
+"""Hosts with as many pieces as any that are compared by how long these last."""
 
 
 class Dispatcher:
@@ -247,9 +250,13 @@ class Dispatcher:
         return most if least.load < least.num_places and most.load > most.num_places else None
 
     def rebalance(self, context: ContextRecord) -> None:
-        """Take half of the pieces back that wait behind others while a host has room."""
-        host = self._most_crowded(context)
-        if host is not None and not context.num_waiting:
+        """Take half of the pieces back that wait behind others while a host has room.
+
+        Of hosts with as many pieces, the one that has work for longest gives some back.
+        """
+        if self._most_crowded(context) is not None and not context.num_waiting:
+            crowded = islice(context.loads.equally_loaded(), MAX_CROWDED)
+            host = max(crowded, key=lambda host: host.num_items * (item_s(host) or 0.0))
             queued = host.queued()
             for lease in queued[len(queued) // 2 :]:
                 self.revoke(lease)

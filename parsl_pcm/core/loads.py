@@ -70,7 +70,11 @@ class HostLoads:
 
     def most_loaded(self) -> HostRecord | None:
         """Return the host with the most leases; None if there is no host."""
+        return next(self.equally_loaded(), None)
+
+    def equally_loaded(self) -> Iterator[HostRecord]:
+        """Yield the hosts with the most leases, which all have about as many."""
         while len(self._buckets) > 1 and not self._buckets[-1]:
             self._buckets.pop()
         self._least = min(self._least, len(self._buckets) - 1)
-        return next(iter(self._buckets[-1].values()), None)
+        return iter(self._buckets[-1].values())

@@ -12,7 +12,7 @@ import parsl
 import pytest
 from parsl import DataFlowKernel, python_app
 
-from parsl_pcm import context
+from parsl_pcm import context, pcm_map
 from site_configs.local import fresh_config
 
 pytestmark = pytest.mark.smoke
@@ -95,6 +95,27 @@ def test_exception_of_the_user_comes_back_and_spares_the_context(built_in: Path)
         check(-1).result()
     assert check(1).result() in {path.name for path in built_in.glob("built-*")}
     assert before in {path.name for path in built_in.glob("built-*")}
+
+
+@pytest.mark.usefixtures("loaded")
+def test_many_items_are_one_map(tmp_path: Path) -> None:
+    @context
+    def ten():
+        return 10
+
+    @python_app(executors=["pcm"])
+    def divide(items, ten=ten):
+        for item in items:
+            yield ten / item
+
+    run = pcm_map(divide, (item for item in range(300)), on_error="return")
+    results = run.result(timeout=60)
+    assert isinstance(results[0].exception, ZeroDivisionError)
+    assert results[1:] == [10 / item for item in range(1, 300)]
+    sink = tmp_path / "results.jsonl"
+    summary = pcm_map(divide, [1, 2, 5], sink=sink).result(timeout=60)
+    assert (summary.num_done, summary.num_errors) == (3, 0)
+    assert run.future.result(timeout=60).num_errors == 1
 
 
 @pytest.mark.usefixtures("loaded")

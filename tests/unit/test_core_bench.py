@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from parsl_pcm.core.policy import DefaultPolicy
 from tests.core_bench import Bench, Node, each, ideal_s
 
 
@@ -53,6 +54,12 @@ def test_map_on_a_host_that_becomes_faster_ends_in_time() -> None:
     drifting = Node(lambda num_items, now, _: num_items * (0.03 if now < 20.0 else 0.01))
     best_s = 20.0 + ideal_s(10_000 - 2667, 0.01, 0.01)
     assert Bench([Node(each(0.01)), drifting]).map(10_000, 1000) <= 1.03 * best_s
+
+
+def test_piece_queued_behind_a_long_one_on_a_slow_host_goes_to_an_idle_fast_one() -> None:
+    nodes = [Node(each(0.5)), Node(each(0.5)), Node(each(4.0))]
+    bench = Bench(nodes, policy=DefaultPolicy(fixed_prefetch=3))
+    assert bench.call(40) <= 12.1  # four, which were sent to the slow host at once, take it 16 s
 
 
 # --- engines that like large pieces ---------------------------------------------------------------

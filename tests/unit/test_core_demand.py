@@ -180,3 +180,24 @@ def test_demand_is_told_at_any_moment_of_a_run() -> None:
             if run.pool.policy.wants_another_host(context, run.pool.now):
                 assert told[context.name][0] > context.num_hosts
         assert sum(u.num_leases for u in uses(run.pool)) == len(run.pool.scheduler.cluster.leases)
+
+
+# --- mapped work ----------------------------------------------------------------------------------
+
+
+def test_map_of_many_items_wants_hosts_for_its_time_and_not_for_its_pieces() -> None:
+    pool = new_pool(*[cpu_node()] * 9)
+    pool.submit_map(ContextKey("c"), 1)
+    ready(pool, setup_s=10.0)
+    finished_in(pool, 1, 1.0)
+    pool.submit_map(ContextKey("c"), 45)
+    assert demands(pool) == [("c", 5, 5, 45)]
+
+
+def test_map_of_tiny_items_wants_no_other_host() -> None:
+    pool = new_pool(*[cpu_node()] * 9)
+    pool.submit_map(ContextKey("c"), 1)
+    ready(pool, setup_s=10.0)
+    finished_in(pool, 1, 1e-4)
+    pool.submit_map(ContextKey("c"), 10_000)
+    assert demands(pool) == [("c", 1, 1, 10_000)]
