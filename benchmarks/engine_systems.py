@@ -129,7 +129,7 @@ def ray(settings: Settings) -> Iterator[Measured]:
             engine_work.RayJudge,
             fn_constructor_args=(settings.judge,),
             batch_size=size,
-            concurrency=1,
+            compute=ray.data.ActorPoolStrategy(size=1),
             num_cpus=settings.judge.cores,
             num_gpus=int(settings.judge.is_on_gpu),
             runtime_env={"env_vars": dict(settings.judge.recipe().env)},

