@@ -13,6 +13,7 @@ import types
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +76,11 @@ def identify(function: Callable[..., Any], kwargs: Mapping[str, Any], keys: Keys
     Raises
     ------
     TypeError
-        If there is something among them whose content cannot be hashed.
+        If there is something among them whose content is not known yet, or cannot be hashed.
     PCMError, ValueError, InvalidResourceSpecification
         If its contexts are declared wrongly.
     """
+    _refuse_futures(kwargs)
     call = declare(function, kwargs.get(SPECIFICATION_PARAMETER), (_ITEMS,), kwargs)
     arguments = {**_defaults_of(call.function), **call.kwargs}
     recipes = find_recipes([list(arguments.values()), list(call.extra_recipes)])
@@ -97,6 +99,15 @@ def identify(function: Callable[..., Any], kwargs: Mapping[str, Any], keys: Keys
             f"resume= cannot tell whether app {name!r} and its arguments are the same as in an "
             f"earlier run: {error}"
         ) from error
+
+
+def _refuse_futures(kwargs: Mapping[str, Any]) -> None:
+    for name, value in kwargs.items():
+        if isinstance(value, Future):
+            raise TypeError(
+                f"resume= compares the arguments with those of an earlier run, but {name!r} is a "
+                f"future: give {name}=future.result()"
+            )
 
 
 def sidecar_of(sink: Path) -> Path:

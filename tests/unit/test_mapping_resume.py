@@ -7,6 +7,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,11 @@ def test_a_changed_map_is_refused_and_told_what_has_changed(
 def test_arguments_without_content_cannot_be_resumed() -> None:
     with pytest.raises(TypeError, match="whether app 'verify' and its arguments are the same"):
         identity_of(llm=threading.Lock())
+
+
+def test_arguments_that_are_not_known_yet_cannot_be_resumed() -> None:
+    with pytest.raises(TypeError, match=r"'size' is a future: give size=future\.result\(\)"):
+        identity_of(size=Future())
 
 
 def test_another_python_or_format_is_told_as_such(tmp_path: Path) -> None:
