@@ -13,7 +13,7 @@ claims in a call. Its engine is warm before the clock starts, except where loadi
 is the point. Repetitions alternate between the systems.
 
 ``--gpu`` stands for ``--engine vllm --model random:1.7B --num-claims 150000 --num-words 110
---free-text --only direct --only map --reps 1``: SmolLM2-1.7B's shapes with random weights, on one
+--prompt zero-shot --free-text --only direct --only map --reps 1``: SmolLM2-1.7B's shapes with random weights, on one
 GPU, about 150 prompt tokens and 8 output tokens a claim. Of the other systems, name those you want
 with ``--only``. Nothing of it runs without a GPU.
 """
@@ -47,6 +47,7 @@ GPU_DEFAULTS: Mapping[str, Any] = {
     "model": "random:1.7B",
     "num_claims": 150_000,
     "num_words": 110,
+    "prompt": "zero-shot",
     "free_text": True,
     "only": ["direct", "map"],
     "reps": 1,
@@ -75,7 +76,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--claims", type=Path, help="JSONL file; without it they are generated")
     parser.add_argument("--num-claims", type=int, help="default: 1000")
     parser.add_argument("--num-words", type=int, help="lengthen the evidence to so many words")
-    parser.add_argument("--prompt", default="zero-shot", help="of workflows/fact_check")
+    parser.add_argument("--prompt", default="few-shot", help="of workflows/fact_check")
     parser.add_argument("--free-text", action="store_true", help="no choices: 8 tokens of text")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="claims in a call")
     parser.add_argument("--cores", type=int, default=1, help="of the engine (default 1)")

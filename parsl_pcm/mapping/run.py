@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from parsl_pcm.clock import monotonic_s
-from parsl_pcm.errors import PCMError
+from parsl_pcm.errors import PCMError, WrongResults
 from parsl_pcm.mapping.bar import ProgressBar
 from parsl_pcm.mapping.chunks import Chunk, Results
 from parsl_pcm.mapping.errors_of_items import blamed, item_error
@@ -237,10 +237,13 @@ class MapRun(MapReceiver):
     def on_segment_failed(self, task_id: TaskId, item: int | None, error: BaseException) -> None:
         """Let the map fail."""
 
-        def error_of(index: int | None, key: Key | None) -> BaseException:
-            if index is None:
-                return error
-            return blamed(error, name_of(index, self._own(key)), self._plan.app)
+        def error_of(indices: Sequence[int], key: Key | None) -> BaseException:
+            if item is not None:
+                return blamed(error, name_of(indices[0], self._own(key)), self._plan.app)
+            if isinstance(error, WrongResults):
+                where = f"one of the items {indices[0]} to {indices[-1]}"
+                return blamed(error, where, self._plan.app)
+            return error
 
         self._state.take_failure(task_id, item, error_of, is_end_at_item=self._ends_at_item)
         self._after_change()

@@ -165,14 +165,17 @@ class MapState:
         self,
         task_id: TaskId,
         item: int | None,
-        error_of: Callable[[int | None, Key | None], BaseException],
+        error_of: Callable[[Sequence[int], Key | None], BaseException],
         *,
         is_end_at_item: bool,
     ) -> None:
-        """Let the map fail because of a segment; `error_of` makes the error of index and key.
+        """Let the map fail because of a segment.
 
         Parameters
         ----------
+        error_of
+            Makes the error of the index of the bad item and its key; of those of all items of the
+            segment, if it is none of them in particular.
         is_end_at_item
             The items before the bad one have results that will come; otherwise the map ends now.
         """
@@ -185,10 +188,10 @@ class MapState:
                     ),
                 )
             elif item is None:
-                self.fail(error_of(None, None))
+                self.fail(error_of(self._segments[task_id].indices, None))
             else:
                 indices, keys = self._items(task_id, item, item + 1)
-                error = error_of(indices[0], keys[0] if keys else None)
+                error = error_of(indices, keys[0] if keys else None)
                 self.fail(error, at_index=indices[0] if is_end_at_item else None)
 
     def fail(self, error: BaseException, *, at_index: int | None = None) -> None:

@@ -54,6 +54,7 @@ def test_cancelled_coroutine_aborts_its_requests(tiny_llama: str) -> None:
 def test_script_ends_without_noise(tiny_llama: str) -> None:
     command = [sys.executable, "-c", PROGRAM, tiny_llama]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["None"])
+    assert done.returncode == 0
+    assert "None" in done.stdout.splitlines()  # vLLM logs there too
     for sign in ("Traceback", "Exception ignored", "Task was destroyed", "never retrieved"):
-        assert sign not in done.stderr
+        assert sign not in done.stdout + done.stderr

@@ -6,14 +6,16 @@ import itertools
 import signal
 import threading
 import time
+import traceback
 from pathlib import Path
 
 import parsl
 import pytest
 from parsl import python_app
 
-from parsl_pcm.errors import PCMError
+from parsl_pcm.errors import PCMError, WrongResults
 from parsl_pcm.mapping.api import pcm_map
+from parsl_pcm.mapping.report import ItemError
 from tests.running import PATIENCE_S, Script, config_of, running, small_executor
 
 
@@ -118,3 +120,40 @@ def test_ctrl_c_leaves_a_sink_whole(tmp_path: Path) -> None:
     lines = path.read_bytes().splitlines(keepends=True)
     assert lines
     assert all(line.endswith(b"}\n") for line in lines)
+
+
+def test_an_app_that_yields_too_few_results_ends_the_map_whatever_it_tolerates(
+    tmp_path: Path,
+) -> None:
+    @python_app
+    def skip(items):
+        for item in items:
+            if item % 2 == 0:
+                yield item
+
+    with running(tmp_path / "run"):
+        run = pcm_map(skip, range(1000), on_error="return", progress=False)
+        error = run.future.exception(timeout=60)
+    assert isinstance(error, WrongResults)
+    assert "skip yielded" in str(error)
+    assert "may be those of other items" in str(error)
+    assert "items 0 to 999 of a map of app 'skip'" in told(error)
+
+
+def test_an_app_that_returns_too_few_results_is_told_for_which_item(tmp_path: Path) -> None:
+    @python_app
+    def drop(items):
+        return [item for item in items if item != 700]
+
+    with running(tmp_path / "run"):
+        run = pcm_map(drop, range(1000), on_error="return", progress=False)
+        results = run.result(timeout=60)
+    (bad,) = [result for result in results if isinstance(result, ItemError)]
+    assert bad.index == 700
+    assert isinstance(bad.exception, WrongResults)
+    assert "drop returned 0 results for 1 item" in str(bad.exception)
+
+
+def told(error: BaseException) -> str:
+    """Return all that Python shows of an exception."""
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
