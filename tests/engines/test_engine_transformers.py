@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from engines_under_test import need
 
@@ -28,6 +30,24 @@ def answers(model: str, **options: object) -> list[Completion]:
 def test_answers_do_not_depend_on_the_batch(tiny_llama: str) -> None:
     together = answers(tiny_llama, batch_size=len(PROMPTS))
     assert together == answers(tiny_llama, batch_size=1) == answers(tiny_llama, batch_size=2)
+
+
+def test_batches_are_halved_when_memory_runs_out(
+    tiny_llama: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    def generate(**arguments: Any) -> Any:
+        if len(arguments["input_ids"]) > 2:
+            raise torch.OutOfMemoryError("no room for more than two")
+        return original(**arguments)
+
+    expected = answers(tiny_llama)
+    with transformers(tiny_llama, dtype="float32").open() as engine:
+        original = engine._model.generate
+        monkeypatch.setattr(engine._model, "generate", generate)
+        assert engine.generate(PROMPTS, max_tokens=12) == expected
+        assert engine._combiner.batch_size <= 2
 
 
 def test_answers_are_those_of_the_library(tiny_llama: str) -> None:

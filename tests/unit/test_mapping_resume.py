@@ -2,9 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
-import textwrap
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -260,24 +257,6 @@ def test_a_sink_without_resume_has_no_sidecar(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
-def test_what_a_killed_process_had_written_is_there(tmp_path: Path) -> None:
-    path = tmp_path / "results.jsonl"
-    script = f"""
-        import os, signal
-        from pathlib import Path
-        from parsl_pcm.mapping.sinks.opening import open_sink
-        from parsl_pcm.mapping.sinks.rows import result_row
-        from parsl_pcm.mapping.sinks.safe_file import Patience
-        sink = open_sink(Path({str(path)!r}), patience=Patience(on_wait=print), is_tolerant=False)
-        sink.write([result_row(index, None, None, index) for index in range(1000)])
-        os.kill(os.getpid(), signal.SIGKILL)
-    """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False)
-    assert done.returncode < 0
-    lines = path.read_text().splitlines()
-    assert [json.loads(line)["index"] for line in lines] == list(range(1000))
-
-
 # --- the set of done items -------------------------------------------------------------------
 
 
@@ -349,27 +328,6 @@ def test_what_is_no_journal_is_refused(
         journal(path)
     with pytest.raises(SinkError, match="cannot be opened"):
         journal(path.parent / "nowhere" / "journal")
-
-
-def test_a_killed_process_leaves_whole_batches(path: Path) -> None:
-    script = f"""
-        import os, signal, sqlite3
-        from pathlib import Path
-        from tests.unit.test_mapping_resume import journal
-        kept = journal(Path({str(path)!r}))
-        kept.add([(number, number, number) for number in range(1000)])
-        kept._database.execute("BEGIN")
-        kept._database.execute("INSERT INTO results VALUES (1, 'half')")
-        os.kill(os.getpid(), signal.SIGKILL)
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], check=False, cwd=Path(__file__).parents[2]
-    )
-    assert done.returncode < 0
-    kept = journal(path)
-    assert len(kept) == 1000
-    assert kept.get(0, 999) == (True, 999)
-    kept.close()
 
 
 def test_a_journal_waits_for_room(path: Path) -> None:
