@@ -15,7 +15,7 @@ is the point. Repetitions alternate between the systems. Ray is left out if it i
 
 ``--gpu`` sets what follows, unless it is given. Nothing of it runs without a GPU::
 
-    --engine vllm --model random:1.7B --num-claims 150000 --num-words 110 --prompt zero-shot
+    --engine vllm --model random:1.7B --num-claims 150000 --num-words 45 --prompt zero-shot
     --free-text --only direct --only map --reps 1
 
 That is SmolLM2-1.7B's shapes with random weights, and about 150 prompt tokens and 8 output tokens a
@@ -50,7 +50,7 @@ GPU_DEFAULTS: Mapping[str, Any] = {
     "engine": "vllm",
     "model": "random:1.7B",
     "num_claims": 150_000,
-    "num_words": 110,
+    "num_words": 45,
     "prompt": "zero-shot",
     "free_text": True,
     "only": ["direct", "map"],

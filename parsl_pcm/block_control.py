@@ -129,9 +129,9 @@ class BlockControl:
         )
 
     def work_came(self) -> None:
-        """Take note that tasks are open, after there was none."""
+        """Take note that there may be more to do than there was."""
         if self._elasticity is not None:
-            self._elasticity.wake()
+            self._elasticity.work_came()
 
     def manager_came(self, block_id: BlockId) -> None:
         """Take note that a manager of a block registered."""

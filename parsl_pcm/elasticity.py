@@ -80,6 +80,7 @@ class Elasticity:
         self._on_failure = on_failure
         self._is_called = threading.Event()
         self._is_over = threading.Event()
+        self._heeds_work = True
         self._told = ""
         # Commands of the scheduler take seconds: they must not delay the thread of the client,
         # which delivers results, nor Parsl's. Ended and joined by stop().
@@ -91,8 +92,13 @@ class Elasticity:
         self._thread.start()
 
     def wake(self) -> None:
-        """Have a look soon: work has come, or a manager has gone."""
+        """Have a look soon: a manager has gone."""
         self._is_called.set()
+
+    def work_came(self) -> None:
+        """Have a look soon, unless the next one is planned anyway: there is something to do."""
+        if self._heeds_work:
+            self._is_called.set()
 
     def stop(self) -> None:
         """End; a command of the scheduler that runs is waited for."""
@@ -105,8 +111,10 @@ class Elasticity:
         try:
             while not self._is_over.is_set():
                 self._is_called.clear()
+                self._heeds_work = True  # what comes from here on may come too late for this turn
                 started_s = monotonic_s()
                 has_more = self._turn()
+                self._heeds_work = not has_more
                 self._is_over.wait(max(0.0, started_s + MIN_TURN_S - monotonic_s()))
                 rest_s = started_s + self._provider.look_every_s - monotonic_s()
                 self._is_called.wait(max(0.0, rest_s) if has_more else None)

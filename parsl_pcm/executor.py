@@ -294,7 +294,7 @@ class PCMExecutor(HighThroughputExecutor):
         PCMError
             At once, if the call cannot be sent or the executor is not usable any more.
         """
-        client = self._usable_client()
+        self._usable_client()
         task_id = self._next_task_id()
         future = PCMFuture(task_id, self._cancel)
         receiver = args[0] if args and isinstance(args[0], MapReceiver) else None
@@ -304,7 +304,7 @@ class PCMExecutor(HighThroughputExecutor):
             )
             self._tasks[task_id] = future
             try:
-                client.send(*(call.first if receiver else call.numbered(task_id)))
+                self._send(*(call.first if receiver else call.numbered(task_id)))
             except InterchangeLost:
                 self._tasks.pop(task_id, None)
                 raise
@@ -313,8 +313,6 @@ class PCMExecutor(HighThroughputExecutor):
             self._open_tasks.maps.start(receiver, call.submit, future)
         if self.bad_state_is_set:
             self._open_tasks.fail_all(self.executor_exception)
-        if self._blocks is not None and len(self._tasks) == 1:
-            self._blocks.work_came()
         return future
 
     def submit_payload(self, context: dict[str, Any], buffer: bytes) -> HTEXFuture:
@@ -342,8 +340,10 @@ class PCMExecutor(HighThroughputExecutor):
     def _next_task_id(self) -> TaskId:
         return TaskId(next(self._task_ids))
 
-    def _send(self, envelope: Envelope) -> None:
-        self._usable_client().send(envelope)
+    def _send(self, *envelopes: Envelope) -> None:
+        self._usable_client().send(*envelopes)
+        assert self._blocks is not None, "set in start()"
+        self._blocks.work_came()
 
     def _cancel(self, task_id: TaskId) -> None:
         self._tasks.pop(task_id, None)

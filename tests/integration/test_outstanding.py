@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from parsl import python_app
 
 from parsl_pcm import PCMExecutor, pcm_map
+from parsl_pcm.provider import OpportunisticProvider, local_flavour
 from tests.running import one_block, running, wait_for
 
 STRATEGY = {"strategy": "htex_auto_scale", "max_idletime": 2.0}
@@ -61,3 +63,15 @@ def test_many_tiny_calls_do_not_ask_for_many_blocks(tmp_path: Path) -> None:
         assert [call.result() for call in calls] == list(range(2000))
         assert most <= 5, "2,000 calls that one host does in a second or two"
         assert len(executor.status_facade) <= 5
+
+
+def test_a_map_whose_items_come_late_gets_a_block_all_the_same(tmp_path: Path) -> None:
+    def late() -> Iterator[int]:
+        time.sleep(2.0)  # by then, nobody looks for blocks any more
+        yield from range(10)
+
+    provider = OpportunisticProvider([local_flavour()])
+    with running(tmp_path, provider=provider, address="127.0.0.1") as executor:
+        run = pcm_map(slow, late(), progress=False)
+        assert executor.connected_managers() == []
+        assert run.result(timeout=60) == list(range(10))

@@ -163,3 +163,16 @@ def test_failure_of_ours_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bed.blocks, "ask_demand", fail)
     bed.elasticity._run()
     assert [type(error) for error in bed.errors] == [KeyError]
+
+
+def test_work_is_heeded_only_while_no_look_is_planned() -> None:
+    bed = Bed(num_idle=1)
+    called = bed.elasticity._is_called
+    bed.elasticity.work_came()
+    assert called.is_set()
+    called.clear()
+    bed.elasticity._heeds_work = False
+    bed.elasticity.work_came()
+    assert not called.is_set()
+    bed.elasticity.wake()
+    assert called.is_set()
