@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 # Imported at once, not lazily: the function must take the name over from the module of that name.
 from parsl_pcm.context import ContextRecipe, context
-from parsl_pcm.live import live_context
+from parsl_pcm.live import ContextLost, live_context
 from parsl_pcm.version import VERSION
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from parsl_pcm.mapping.run import MapRun
 
 __all__ = [
+    "ContextLost",
     "ContextRecipe",
     "ItemError",
     "MapRun",

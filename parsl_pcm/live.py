@@ -13,6 +13,14 @@ from typing import Any, NamedTuple
 from parsl_pcm.types import ContextKey
 
 
+class ContextLost(RuntimeError):  # noqa: N818 - named for the condition, as our other errors are
+    """A live object is dead, as after an error of CUDA: raise it where that shows.
+
+    The host then ends and the context is built anew. The call is repeated; it counts as one that
+    killed its host, so that one which does so each time is given up.
+    """
+
+
 class _LiveContext(NamedTuple):
     key: ContextKey
     name: str

@@ -21,6 +21,7 @@ from parsl_pcm.engines.loop_thread import LoopThread
 from parsl_pcm.engines.options import GenerateOptions
 from parsl_pcm.engines.protocol import Completion
 from parsl_pcm.engines.tokenized import TokenizedEngine, check_model_name
+from parsl_pcm.live import ContextLost
 
 _CPU_DEFAULTS = {
     "kv_cache_memory_bytes": 1 << 30,  # by default vLLM wants 92 % of the memory, free
@@ -97,6 +98,10 @@ class VllmEngine(TokenizedEngine):
             outputs = self._engine.generate(prompt, params, next(self._request_ids))
             (output,) = [each async for each in outputs]  # the final one alone, as `params` say
             return _completion_from(output, options)
+        except Exception as error:
+            if self._engine.errored:
+                raise ContextLost(f"the core of vLLM is dead: {error}") from error
+            raise
         finally:
             self._under_way.discard(task)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from parsl_pcm import pickling
+from parsl_pcm.host.last_words import end_if_lost
 from parsl_pcm.host.results import WrongResultsError
 from parsl_pcm.host.tracebacks import describe, format_remote
 from parsl_pcm.types import LeaseId
@@ -79,7 +80,8 @@ def report_wrong_results(
 
 
 def report_raised(lease_id: LeaseId, function: Function, error: BaseException) -> Envelope:
-    """Return what the user's function raised."""
+    """Return what the user's function raised; the process ends if that means a dead context."""
+    end_if_lost(error)
     payload = pickling.dump_exception(error)
     return _piece_failed(lease_id, f"{name_of(function)} raised {describe(error)}", error, payload)
 

@@ -7,8 +7,11 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 from engines_under_test import ENGINES, need
+
+from parsl_pcm import ContextLost
 
 pytestmark = [
     pytest.mark.engine,
@@ -58,3 +61,13 @@ def test_script_ends_without_noise(tiny_llama: str) -> None:
     assert "None" in done.stdout.splitlines()  # vLLM logs there too
     for sign in ("Traceback", "Exception ignored", "Task was destroyed", "never retrieved"):
         assert sign not in done.stdout + done.stderr
+
+
+def test_death_of_its_core_is_told_as_a_lost_context(tiny_llama: str) -> None:
+    with ENGINES["vllm"].recipe(tiny_llama).open() as engine:
+        assert engine.generate(["Copper"], max_tokens=4)[0].error is None
+        for child in psutil.Process().children(recursive=True):
+            if "EngineCore" in child.name() or "EngineCore" in " ".join(child.cmdline()):
+                child.kill()
+        with pytest.raises(ContextLost, match="core of vLLM is dead"):
+            engine.generate(["Copper"] * 50, max_tokens=200)

@@ -225,3 +225,39 @@ def test_end_with_calls_still_running_does_not_hang(tmp_path: Path):
     for future in futures:
         assert "shut down before this task ended" in str(future.exception(timeout=10))
     wait_until_gone(processes)
+
+
+def test_a_lost_context_is_built_anew_and_the_call_repeated(tmp_path: Path):
+    @context
+    def counted(folder=str(tmp_path)):
+        import pathlib
+
+        builds = len(list(pathlib.Path(folder).glob("built-*")))
+        (pathlib.Path(folder) / f"built-{builds}").touch()
+        return builds
+
+    @python_app
+    def use(counted=counted):
+        from parsl_pcm import ContextLost
+
+        if counted == 0:
+            try:
+                raise ContextLost("an error of CUDA, say")
+            except ContextLost as error:
+                raise ValueError("the model does not answer") from error
+        return counted
+
+    with running(tmp_path / "run", max_workers_per_node=1):
+        assert use().result(timeout=60) == 1
+
+
+def test_a_call_that_loses_its_context_each_time_is_given_up(tmp_path: Path):
+    @python_app
+    def lose():
+        from parsl_pcm import ContextLost
+
+        raise ContextLost("this prompt breaks it")
+
+    with running(tmp_path / "run", max_attempts=2):
+        message = fails_with(lose(), TaskKillsHost)
+    assert "this prompt breaks it" in message
