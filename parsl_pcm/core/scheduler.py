@@ -206,6 +206,7 @@ class Scheduler:
         if host is None or host.state is not HostState.STARTING:
             return
         host.context.setup_s.add(event.setup_s)
+        host.context.failures.pop(host.manager.manager_id, None)  # it can be built there after all
         self.cluster.host_ready(host, self._now)
         self._dispatcher.dispatch(host.context)
         self._dispatcher.feed_hungry(host.manager)
@@ -247,6 +248,7 @@ class Scheduler:
         if host.manager.state is not ManagerState.ACTIVE:
             self._departures.wind_down(host.manager)
         self._endings.blame_deaths(guilty, event)
+        self._endings.give_up_if_hopeless(host.context)
         self._dispatcher.use_room_of(host)
 
     def _blame_what_ran(self, host: HostRecord) -> list[LeaseRecord]:

@@ -122,6 +122,8 @@ class Interchange:
         self._poller.poll(math.ceil(min(pause_s, HOUSEKEEPING_PERIOD_S) * 1000))
 
     def _receive_from_executor(self) -> None:
+        if self._executor_socket.closed:
+            return
         for _ in range(MAX_BATCHES):
             try:
                 frames = self._executor_socket.recv_multipart(zmq.NOBLOCK)
@@ -163,8 +165,10 @@ class Interchange:
         logger.warning("the executor's process is gone")
         if self._parent.closed_stdin():
             self._poller.unregister(sys.stdin.fileno())
-        # libzmq lingers for ever if another executor listens there by now and refuses our keys.
-        self._executor_socket.linger = 0
+        # Another executor may listen there by now. While it refuses our keys, and we its own, the
+        # end of a socket can take for ever: so it ends now, not with the process.
+        self._poller.unregister(self._executor_socket)
+        self._executor_socket.close(linger=0)
         self._begin_end("the user's process is gone")
         self._send()
         start_cleaning(self._config)
@@ -190,9 +194,9 @@ class Interchange:
                 self._peers.send(peer.manager_id, Envelope(messages.ManagerAlive()))
 
     def _send(self) -> None:
-        if self._to_executor:
+        if self._to_executor and not self._executor_socket.closed:
             self._executor_socket.send_multipart(codec.encode(self._to_executor), copy=False)
-            self._to_executor.clear()
+        self._to_executor.clear()
         now = self._now()
         for manager_id, envelopes in self._peers.take_outgoing().items():
             if manager_id in self._peers:

@@ -66,6 +66,11 @@ def executions(folder: Path) -> Counter[int]:
     return Counter(int(line) for path in folder.iterdir() for line in path.read_text().split())
 
 
+def hosts_at_work(folder: Path) -> list[psutil.Process]:
+    """Return the hosts that have done something: the others may still be building the context."""
+    return [process for process in descendants(HOST) if (folder / str(process.pid)).exists()]
+
+
 def largest_piece(log: Path) -> int:
     """Return how many items a host has had in its hands at most, running and waiting."""
     sent = (a for r in read_log(log).records for a in r.actions if isinstance(a, actions.SendPiece))
@@ -85,7 +90,7 @@ def test_killed_hosts_cost_what_was_in_flight_and_nothing_is_delivered_twice(
         for kill in range(num_kills):
             goal = num_items * kill // (2 * num_kills)
             wait_for(lambda n=goal: run.progress().num_done >= n, f"{goal} items are done")
-            alive = wait_for(lambda: descendants(HOST), "there is a host to kill")
+            alive = wait_for(lambda: hosts_at_work(folder), "there is a host to kill")
             victim = chance.choice(sorted(alive, key=lambda process: process.pid))
             os.kill(victim.pid, signal.SIGKILL)
             psutil.wait_procs([victim], timeout=10)

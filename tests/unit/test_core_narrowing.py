@@ -239,3 +239,27 @@ def test_map_whose_results_may_be_those_of_other_items_is_over(is_tolerant: bool
     event = events.PieceFailed(lease_id=LeaseId(1), is_misaligned=True)
     assert pool.feed(event) == [forget(0), actions.DeliverException(task_id=TaskId(0))]
     assert pool.feed(event) == []
+
+
+def two_hosts_pool() -> FakePool:
+    """Return a pool whose node starts hosts 1 and 2 for a map."""
+    pool = new_pool(cpu_node(cores=2), policy=WholePiecePolicy(), max_attempts=3)
+    submit_map(pool, 8)
+    assert sorted(pool.scheduler.cluster.hosts) == [1, 2]
+    return pool
+
+
+def test_a_node_on_which_a_host_got_ready_after_all_gets_others() -> None:
+    pool = two_hosts_pool()
+    for host in (1, 3, 4):  # killed while they build; 2 is still at it
+        exited(pool, host)
+    ready(pool, 2)
+    exited(pool, 2)
+    assert pool.scheduler.cluster.hosts, "the piece of host 2 waits for another"
+
+
+def test_work_whose_last_host_died_fails_if_no_node_can_build_another() -> None:
+    pool = two_hosts_pool()
+    ready(pool, 1)
+    setup_failed(pool, 2)
+    assert [failed.reason for failed in failures(exited(pool, 1))] == [FailureReason.SETUP_FAILED]
