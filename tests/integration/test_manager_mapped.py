@@ -101,8 +101,11 @@ def test_piece_of_which_a_part_is_told_is_finished_after_a_notice(
 def test_manager_has_no_work_left_when_a_piece_is_cut_short(
     interchange: InterchangeDriver, identity: bytes, gate: Path
 ) -> None:
-    waiting = LeaseId(7)
-    interchange.run(identity, lambda: None, lease_id=waiting)
+    waiting, handed_back = LeaseId(7), LeaseId(8)
+    for lease_id in (waiting, handed_back):
+        interchange.run(identity, lambda: None, lease_id=lease_id)
+    interchange.tell(identity, RevokePiece(host_id=HOST_ID, lease_id=handed_back))
+    assert interchange.expect(identity, PieceRevoked).lease_id == handed_back  # both came there
     interchange.managers[0].terminate()
     interchange.expect(identity, ManagerClosing)
     for lease_id in (LEASE_ID, waiting):
