@@ -23,7 +23,7 @@ from parsl_pcm.core.scheduler import Scheduler
 from parsl_pcm.types import NodeResources
 from parsl_pcm.version import VERSION
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Raised by one with every change of a line that an older reader would misread."""
 
 _BUFFER_BYTES = 1 << 18

@@ -37,6 +37,15 @@ class Requirements(Struct, frozen=True, kw_only=True):
         Pieces that the host may run at the same time, at least 1.
     setup_timeout_s
         A set-up that takes longer is ended and counts as failed.
+    gpu_types
+        Parts of names of GPUs, in lower case: each of its devices has one of them in its name.
+        Empty: any GPU.
+    keep_warm_s
+        So long a host without work is kept, whoever wants its place. None: as seems best.
+    can_sleep
+        Whether what it builds has methods ``sleep()``, which frees device memory, and ``wake()``.
+    imports
+        Modules that take long to import: a process may have done it before it is needed.
     """
 
     gpus: int = 0
@@ -46,6 +55,17 @@ class Requirements(Struct, frozen=True, kw_only=True):
     min_compute_capability: float | None = None
     max_concurrency: int = 1
     setup_timeout_s: float = 1800.0
+    gpu_types: tuple[str, ...] = ()
+    keep_warm_s: float | None = None
+    can_sleep: bool = False
+    imports: tuple[str, ...] = ()
+
+
+class Variant(Struct, frozen=True, kw_only=True):
+    """Another way to build a context, for nodes and devices that none before it fits."""
+
+    name: str
+    requirements: Requirements
 
 
 class Device(Struct, frozen=True, kw_only=True):

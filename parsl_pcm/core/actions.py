@@ -23,6 +23,8 @@ class StartHost(BaseAction, frozen=True, kw_only=True, tag=True):
     host_id: HostId
     context_key: ContextKey
     device_ids: tuple[DeviceId, ...]
+    variant: int = 0
+    """Which way to build it: 0, or one of the variants that were declared."""
 
 
 class StopHost(BaseAction, frozen=True, kw_only=True, tag=True):
@@ -32,6 +34,20 @@ class StopHost(BaseAction, frozen=True, kw_only=True, tag=True):
     host_id: HostId
     is_eviction: bool = False
     """Whether it makes room for a host of another context."""
+
+
+class SleepHost(BaseAction, frozen=True, kw_only=True, tag=True):
+    """Put the context of an idle host to sleep. Its memory counts as taken until HostAsleep."""
+
+    manager_id: ManagerId
+    host_id: HostId
+
+
+class WakeHost(BaseAction, frozen=True, kw_only=True, tag=True):
+    """Make a sleeping context live again."""
+
+    manager_id: ManagerId
+    host_id: HostId
 
 
 class SendPiece(BaseAction, frozen=True, kw_only=True, tag=True):
@@ -75,6 +91,8 @@ class DeliverRange(BaseAction, frozen=True, kw_only=True, tag=True):
     task_id: TaskId
     start: int
     stop: int
+    variant: int = 0
+    """Of the context that made them."""
 
 
 class DeliverException(BaseAction, frozen=True, kw_only=True, tag=True):
@@ -132,6 +150,14 @@ class ForgetTask(BaseAction, frozen=True, kw_only=True, tag=True):
     task_id: TaskId
 
 
+class TellTrouble(BaseAction, frozen=True, kw_only=True, tag=True):
+    """Tell the user of a context that gives trouble, or waits for what is not there."""
+
+    context_key: ContextKey
+    message: str
+    log_tail: str = ""
+
+
 class DismissManager(BaseAction, frozen=True, kw_only=True, tag=True):
     """Tell a manager to end: it drained, or was silent for too long."""
 
@@ -144,6 +170,8 @@ class DismissManager(BaseAction, frozen=True, kw_only=True, tag=True):
 Action = (
     StartHost
     | StopHost
+    | SleepHost
+    | WakeHost
     | SendPiece
     | RevokeLease
     | AbandonLease
@@ -153,5 +181,6 @@ Action = (
     | FailTask
     | FailItem
     | ForgetTask
+    | TellTrouble
     | DismissManager
 )

@@ -50,6 +50,8 @@ class Cluster:
         self.leases: dict[LeaseId, LeaseRecord] = {}
         self.hosts: dict[HostId, HostRecord] = {}
         self.managers: dict[ManagerId, ManagerRecord] = {}
+        self.now = 0.0
+        """Time of the last event."""
         self.num_ending = 0
         """Managers of which it is known when the site ends them."""
         self.capacity = Capacity(possible_nodes)

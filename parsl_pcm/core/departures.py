@@ -73,6 +73,7 @@ class Departures:
     ) -> None:
         self._cluster = cluster
         self._dispatcher = dispatcher
+        self._placement = dispatcher.placement
         self._endings = endings
         self._timers = timers
         self._decided = decided
@@ -82,7 +83,7 @@ class Departures:
 
     def plan(self, manager: ManagerRecord, drain_s: float | None) -> None:
         """Plan the end of a node that has just come."""
-        now = self._dispatcher.now
+        now = self._cluster.now
         if drain_s is not None:
             self._timers.set(TimerKind.DRAIN, manager.manager_id, now + drain_s)
         if manager.ends_at != math.inf:
@@ -104,7 +105,7 @@ class Departures:
 
     def take_back(self, manager: ManagerRecord, remaining_s: float | None) -> None:
         """Bring to a good end what can be, on a node that the site takes back; move the rest."""
-        now = self._dispatcher.now
+        now = self._cluster.now
         if remaining_s is None and manager.is_closing:
             return
         if remaining_s is None and manager.ends_at - now <= WALLTIME_SIGNAL_S:
@@ -131,7 +132,7 @@ class Departures:
         for kind in _OF_MANAGER:
             self._timers.cancel(kind, manager.manager_id)
         self._forgive(manager)
-        self._cluster.remove_manager(manager, self._dispatcher.now)
+        self._cluster.remove_manager(manager, self._cluster.now)
         self._make_up_for_a_node()
 
     # --- time ---------------------------------------------------------------------------------
@@ -141,7 +142,7 @@ class Departures:
         if kind is TimerKind.DRAIN:
             self.drain(manager)
         elif kind is TimerKind.WALLTIME and not manager.is_closing:
-            self.take_back(manager, manager.ends_at - self._dispatcher.now)
+            self.take_back(manager, manager.ends_at - self._cluster.now)
         elif kind is TimerKind.SETTLE:
             self._move_what_ends_too_late(manager)
         elif kind is TimerKind.END:
@@ -155,11 +156,11 @@ class Departures:
             if manager.whole_s == math.inf or not self._is_unused(manager):
                 continue
             fitting = [c for c in waiting if self._could_hold(manager, c)]
-            remaining_s = left_s(manager, self._dispatcher.now)
+            remaining_s = left_s(manager, self._cluster.now)
             if fitting and all(remaining_s <= needed_s[c.context_key] for c in fitting):
                 self.drain(manager)
         if self._cluster.num_ending:
-            later = self._dispatcher.now + USE_CHECK_S
+            later = self._cluster.now + USE_CHECK_S
             self._timers.set(TimerKind.USE, "", later)
 
     def _is_unused(self, manager: ManagerRecord) -> bool:
@@ -178,7 +179,7 @@ class Departures:
         """Note that the death of a host was held against what it ran, or what it built."""
         manager = host.manager
         manager.blames = self._recent_blames(manager)
-        manager.blames.append(Blame(self._dispatcher.now, host.context, pieces))
+        manager.blames.append(Blame(self._cluster.now, host.context, pieces))
 
     def _forgive(self, manager: ManagerRecord) -> None:
         for blame in self._recent_blames(manager):
@@ -186,7 +187,7 @@ class Departures:
         manager.blames.clear()
 
     def _recent_blames(self, manager: ManagerRecord) -> list[Blame]:
-        earliest = self._dispatcher.now - FORGIVE_S
+        earliest = self._cluster.now - FORGIVE_S
         return [blame for blame in manager.blames if blame.at >= earliest]
 
     # --- steps --------------------------------------------------------------------------------
@@ -200,7 +201,7 @@ class Departures:
 
     def _move_what_ends_too_late(self, manager: ManagerRecord) -> None:
         """Give up what will not be done in time; what was asked back is on its way already."""
-        now = self._dispatcher.now
+        now = self._cluster.now
         for host in manager.hosts.values():
             for lease in list(host.leases.values()):
                 if lease.started_at is not None and self._ends_too_late(lease, now):
@@ -240,7 +241,7 @@ class Departures:
     def _stop_unused_hosts(self, manager: ManagerRecord) -> None:
         for host in manager.hosts.values():
             if host.state is not HostState.STOPPING and host.load == 0:
-                self._dispatcher.stop_host(host)
+                self._placement.stop_host(host)
 
     def _make_up_for_a_node(self) -> None:
         """See what becomes of the contexts now that a node takes no work any more."""
@@ -248,4 +249,4 @@ class Departures:
             self._endings.give_up_if_hopeless(context)
             if context.num_waiting:
                 self._dispatcher.dispatch(context)
-        self._dispatcher.feed_hungry()
+        self._placement.feed_hungry()

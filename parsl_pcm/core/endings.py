@@ -99,7 +99,7 @@ class Endings:
         if task.is_mapped and piece.num_items > 1:
             left = Span(piece.start, piece.stop)
             parts = split_raised(left, has_progressed=lease.has_reported)
-            self._cluster.split(piece, parts, self._dispatcher.now)
+            self._cluster.split(piece, parts, self._cluster.now)
         elif task.is_tolerant:
             self._decided.append(
                 actions.DeliverItemException(task_id=task.task_id, item=piece.start)
@@ -124,9 +124,9 @@ class Endings:
                 max_parts = max(1, MAX_PARTS // len(leases))
                 left = Span(piece.start, piece.stop)
                 parts = split_killer(left, has_progressed=lease.has_reported, max_parts=max_parts)
-                self._cluster.split(piece, parts, self._dispatcher.now)
+                self._cluster.split(piece, parts, self._cluster.now)
             elif piece.num_kills < self._max_attempts:
-                self._cluster.enqueue(piece, self._dispatcher.now)
+                self._cluster.enqueue(piece, self._cluster.now)
             elif piece.is_wanted:
                 self._give_up(piece, explain_kill(piece, death))
 
@@ -178,7 +178,7 @@ class Endings:
         context.num_setup_deaths = 0
         for host in list(context.hosts.values()):
             if host.state is HostState.STARTING:
-                self._dispatcher.stop_host(host)
+                self._dispatcher.placement.stop_host(host)
         self._fail_waiting(context, FailureReason.SETUP_FAILED, why)
 
     def _fail_waiting(

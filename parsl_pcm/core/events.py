@@ -13,6 +13,7 @@ from parsl_pcm.types import (
     NodeResources,
     Requirements,
     TaskId,
+    Variant,
 )
 
 
@@ -30,6 +31,21 @@ class ContextDeclared(BaseEvent, frozen=True, kw_only=True, tag=True):
     name: str
     requirements: Requirements
     """With ``cores`` resolved: never None here."""
+    variants: tuple[Variant, ...] = ()
+    """Other ways to build it, in order: variant 1, 2, ...; the requirements above are variant 0."""
+
+
+class WarmRequested(BaseEvent, frozen=True, kw_only=True, tag=True):
+    """So many hosts of a context shall be warm, whatever waits; 0: none need be any more."""
+
+    context_key: ContextKey
+    num_hosts: int
+
+
+class EvictRequested(BaseEvent, frozen=True, kw_only=True, tag=True):
+    """The hosts of a context shall end when they are idle; what was asked to be warm need not."""
+
+    context_key: ContextKey
 
 
 class TaskSubmitted(BaseEvent, frozen=True, kw_only=True, tag=True):
@@ -99,6 +115,41 @@ class HostReady(BaseEvent, frozen=True, kw_only=True, tag=True):
 
     host_id: HostId
     setup_s: float
+    gpu_memory_bytes: int = 0
+    """Measured then, on each of its devices; 0: not measured."""
+    host_memory_bytes: int = 0
+    """Measured then, all its processes together; 0: not measured."""
+
+
+class HostMeasured(BaseEvent, frozen=True, kw_only=True, tag=True):
+    """A host holds more memory than was last told of it; the same measures as in HostReady."""
+
+    host_id: HostId
+    gpu_memory_bytes: int = 0
+    host_memory_bytes: int = 0
+
+
+class HostAsleep(BaseEvent, frozen=True, kw_only=True, tag=True):
+    """The context of a host sleeps: this is all the memory that it still holds."""
+
+    host_id: HostId
+    sleep_s: float
+    gpu_memory_bytes: int = 0
+    host_memory_bytes: int = 0
+
+
+class HostAwake(BaseEvent, frozen=True, kw_only=True, tag=True):
+    """The context of a host is live again."""
+
+    host_id: HostId
+    wake_s: float
+
+
+class SleepFailed(BaseEvent, frozen=True, kw_only=True, tag=True):
+    """The context of a host could not be put to sleep; nobody knows whether it still works."""
+
+    host_id: HostId
+    message: str
 
 
 class SetupFailed(BaseEvent, frozen=True, kw_only=True, tag=True):
@@ -147,6 +198,8 @@ class TimePassed(BaseEvent, frozen=True, kw_only=True, tag=True):
 
 Event = (
     ContextDeclared
+    | WarmRequested
+    | EvictRequested
     | TaskSubmitted
     | TaskCancelled
     | ManagerRegistered
@@ -155,6 +208,10 @@ Event = (
     | ManagerClosing
     | ManagerLost
     | HostReady
+    | HostMeasured
+    | HostAsleep
+    | HostAwake
+    | SleepFailed
     | SetupFailed
     | HostExited
     | PieceFinished

@@ -67,10 +67,10 @@ class Scheduler:
         self.policy = policy or DefaultPolicy()
         self._max_attempts = max_attempts
         self._heartbeat_threshold_s = heartbeat_threshold_s
-        self._now = 0.0
         self._actions: list[Action] = []
         self._timers = Timers()
         self._dispatcher = Dispatcher(self.cluster, self.policy, self._timers, self._actions)
+        self._placement = self._dispatcher.placement
         self._endings = Endings(
             self.cluster,
             self._dispatcher,
@@ -118,7 +118,7 @@ class Scheduler:
         now
             Monotonic seconds; never less than in the call before.
         """
-        self._now = self._dispatcher.now = now
+        self.cluster.now = now
         self._handlers[type(event)](event)
         decided = self._actions.copy()
         self._actions.clear()
@@ -146,7 +146,7 @@ class Scheduler:
             is_tolerant=event.is_tolerant,
             function_key=event.function_key,
         )
-        self.cluster.open_task(task, self._now)
+        self.cluster.open_task(task, self.cluster.now)
         if context.hosts or self._endings.fits_somewhere(context):
             self._dispatcher.dispatch(context)
 
@@ -166,23 +166,23 @@ class Scheduler:
             manager_id,
             event.block_id,
             event.resources,
-            self._now,
-            idle_since=self._now,
-            ends_at=self._now + whole_s,
+            self.cluster.now,
+            idle_since=self.cluster.now,
+            ends_at=self.cluster.now + whole_s,
             whole_s=whole_s,
         )
         self.cluster.add_manager(manager)
-        silent_at = self._now + self._heartbeat_threshold_s
+        silent_at = self.cluster.now + self._heartbeat_threshold_s
         self._timers.set(TimerKind.HEARTBEAT, manager_id, silent_at)
         self._departures.plan(manager, event.drain_s)
         for context in self.cluster.contexts.values():
             if context.num_waiting and (context.hosts or self._endings.fits_somewhere(context)):
-                self._dispatcher.grow(context)
+                self._placement.grow(context)
 
     def _on_manager_heard(self, event: events.ManagerHeard) -> None:
         manager = self.cluster.managers.get(event.manager_id)
         if manager is not None:
-            manager.last_heard = self._now
+            manager.last_heard = self.cluster.now
 
     def _on_manager_held(self, event: events.ManagerHeld) -> None:
         manager = self.cluster.managers.get(event.manager_id)
@@ -207,9 +207,9 @@ class Scheduler:
             return
         host.context.setup_s.add(event.setup_s)
         host.context.failures.pop(host.manager.manager_id, None)  # it can be built there after all
-        self.cluster.host_ready(host, self._now)
+        self.cluster.host_ready(host, self.cluster.now)
         self._dispatcher.dispatch(host.context)
-        self._dispatcher.feed_hungry(host.manager)
+        self._placement.feed_hungry(host.manager)
 
     def _on_setup_failed(self, event: events.SetupFailed) -> None:
         host = self.cluster.hosts.get(event.host_id)
@@ -222,7 +222,7 @@ class Scheduler:
         context = host.context
         if host.state is HostState.STARTING:
             context.failures.setdefault(host.manager.manager_id, why)
-        self.cluster.remove_host(host, self._now)
+        self.cluster.remove_host(host, self.cluster.now)
         self._endings.give_up_if_hopeless(context)
         self._dispatcher.use_room_of(host)
 
@@ -233,7 +233,7 @@ class Scheduler:
         if host.context.num_setup_deaths >= self._max_attempts:
             self._lose_starting_host(host, Explanation(event.description, "", event.log_tail))
             return
-        self.cluster.remove_host(host, self._now)
+        self.cluster.remove_host(host, self.cluster.now)
         self._dispatcher.use_room_of(host)
 
     def _on_host_exited(self, event: events.HostExited) -> None:
@@ -244,7 +244,7 @@ class Scheduler:
             self._on_death_in_setup(host, event)
             return
         guilty = [] if host.manager.is_closing else self._blame_what_ran(host)
-        self.cluster.remove_host(host, self._now)
+        self.cluster.remove_host(host, self.cluster.now)
         if host.manager.state is not ManagerState.ACTIVE:
             self._departures.wind_down(host.manager)
         self._endings.blame_deaths(guilty, event)
@@ -256,7 +256,7 @@ class Scheduler:
         guilty = [lease for lease in host.running() if lease.is_answerable]
         for lease in guilty:
             lease.piece.num_kills += 1
-            self.cluster.release(lease, self._now)
+            self.cluster.release(lease, self.cluster.now)
         if guilty:
             self._departures.blame(host, [lease.piece for lease in guilty])
         return guilty
@@ -269,8 +269,8 @@ class Scheduler:
             return
         task = lease.piece.task
         num_items = event.stop - event.start
-        learn(lease, num_items, event.run_s, self._now)
-        start = self.cluster.advance(lease, event.stop, self._now)
+        learn(lease, num_items, event.run_s, self.cluster.now)
+        start = self.cluster.advance(lease, event.stop, self.cluster.now)
         if task.is_open and start < event.stop:
             self._actions.append(
                 actions.DeliverRange(task_id=task.task_id, start=start, stop=event.stop)
@@ -278,7 +278,7 @@ class Scheduler:
         if event.stop == lease.piece.stop:
             if lease.rival is not None:
                 self._dispatcher.revoke(lease.rival)
-            self.cluster.release(lease, self._now)
+            self.cluster.release(lease, self.cluster.now)
             self._endings.finish_if_done(task)
             self._after_release(lease.host)
 
@@ -287,33 +287,33 @@ class Scheduler:
         if lease is None:
             return
         if event.is_misaligned:
-            self.cluster.release(lease, self._now)
+            self.cluster.release(lease, self.cluster.now)
             self._endings.distrust(lease.piece.task)
         elif lease.is_answerable:
-            self.cluster.release(lease, self._now)
+            self.cluster.release(lease, self.cluster.now)
             self._endings.blame_exception(lease)
         else:
-            self.cluster.give_back(lease, self._now)
+            self.cluster.give_back(lease, self.cluster.now)
         self._after_release(lease.host)
 
     def _on_lease_revoked(self, event: events.LeaseRevoked) -> None:
         lease = self.cluster.leases.get(event.lease_id)
         if lease is None:
             return
-        self.cluster.give_back(lease, self._now)
+        self.cluster.give_back(lease, self.cluster.now)
         self._after_release(lease.host)
 
     def _after_release(self, host: HostRecord) -> None:
         self._dispatcher.dispatch(host.context)
         if host.host_id in self.cluster.idle:
-            self._dispatcher.feed_hungry(host.manager)
+            self._placement.feed_hungry(host.manager)
         if host.manager.state is not ManagerState.ACTIVE:
             self._departures.wind_down(host.manager)
 
     # --- time ---------------------------------------------------------------------------------
 
     def _on_time_passed(self, event: events.TimePassed) -> None:
-        for timer in self._timers.pop_due(self._now):
+        for timer in self._timers.pop_due(self.cluster.now):
             if timer.kind is TimerKind.USE:
                 self._departures.dismiss_useless()
             elif timer.kind in CONTEXT_TIMERS:
@@ -329,17 +329,17 @@ class Scheduler:
         elif kind is TimerKind.RACE:
             self._dispatcher.race(context)
         elif context.num_waiting:
-            self._dispatcher.grow(context)
+            self._placement.grow(context)
 
     def _look_at_manager(self, kind: TimerKind, manager: ManagerRecord) -> None:
         if kind is not TimerKind.HEARTBEAT:
             self._departures.look(kind, manager)
             return
         lost_at = manager.last_heard + self._heartbeat_threshold_s
-        if lost_at > self._now:
+        if lost_at > self.cluster.now:
             self._timers.set(TimerKind.HEARTBEAT, manager.manager_id, lost_at)
             return
-        reason = f"not heard for {self._now - manager.last_heard:.0f} s"
+        reason = f"not heard for {self.cluster.now - manager.last_heard:.0f} s"
         self._actions.append(
             actions.DismissManager(manager_id=manager.manager_id, reason=reason, is_lost=True)
         )

@@ -6,14 +6,36 @@ from typing import Any
 
 import msgspec
 
+from parsl_pcm.core import events
 from parsl_pcm.core.cluster import Cluster
 from parsl_pcm.core.demand import ContextDemand, block_uses, context_demands
+from parsl_pcm.core.events import Event
 from parsl_pcm.core.policy import Policy
 from parsl_pcm.core.records import ContextRecord, ManagerRecord
 from parsl_pcm.core.scheduler import Scheduler
 from parsl_pcm.core.transitions import HostState, ManagerState
 from parsl_pcm.interchange.peers import Peer, Peers
+from parsl_pcm.types import ContextKey, ManagerId
 from parsl_pcm.wire.codec import ProtocolError
+from parsl_pcm.wire.messages import Command
+
+
+def order_of(command: Command) -> Event | None:
+    """Return the event of an order of the executor; None if it is a question.
+
+    A WARM order has the number of hosts, then the key of the context, as ``"3 <key>"``.
+    """
+    argument = command.argument or ""
+    match command.name:
+        case "HOLD_MANAGER":
+            return events.ManagerHeld(manager_id=ManagerId(argument))
+        case "WARM":
+            num_hosts, _, key = argument.partition(" ")
+            return events.WarmRequested(context_key=ContextKey(key), num_hosts=int(num_hosts))
+        case "EVICT":
+            return events.EvictRequested(context_key=ContextKey(argument))
+        case _:
+            return None
 
 
 def answer(question: str, scheduler: Scheduler, peers: Peers, now: float) -> Any:

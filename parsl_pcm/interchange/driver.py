@@ -23,9 +23,9 @@ from parsl_pcm.core import events
 from parsl_pcm.core.events import Event
 from parsl_pcm.eventlog import build_scheduler
 from parsl_pcm.interchange.admission import reason_to_refuse
-from parsl_pcm.interchange.commands import answer
+from parsl_pcm.interchange.commands import answer, order_of
 from parsl_pcm.interchange.journal import Journal, header_of
-from parsl_pcm.interchange.meaning import event_of
+from parsl_pcm.interchange.meaning import declaration_of, event_of
 from parsl_pcm.interchange.orphanhood import Parent, start_cleaning
 from parsl_pcm.interchange.peers import Peer, Peers
 from parsl_pcm.interchange.performer import Performer
@@ -242,13 +242,7 @@ class Interchange:
 
     def _declare(self, message: messages.DeclareContext) -> None:
         self._performer.store_context(message)
-        self._handle(
-            events.ContextDeclared(
-                context_key=message.context_key,
-                name=message.name,
-                requirements=message.requirements,
-            )
-        )
+        self._handle(declaration_of(message))
 
     def _on_block_notice(self, message: messages.BlockNotice) -> None:
         for peer in self._peers.of_block(message.block_id):
@@ -261,8 +255,9 @@ class Interchange:
                 self._lose(peer.manager_id, f"its block is gone: {message.reason}")
 
     def _answer(self, command: messages.Command) -> None:
-        if command.name == "HOLD_MANAGER":
-            self._handle(events.ManagerHeld(manager_id=ManagerId(command.argument or "")))
+        order = order_of(command)
+        if order is not None:
+            self._handle(order)
             value = None
         else:
             value = answer(command.name, self._scheduler, self._peers, self._now())

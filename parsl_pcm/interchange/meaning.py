@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from parsl_pcm.core import events
 from parsl_pcm.core.events import Event
-from parsl_pcm.types import ManagerId
+from parsl_pcm.types import ManagerId, Variant
 from parsl_pcm.wire import messages
 from parsl_pcm.wire.codec import ProtocolError
 from parsl_pcm.wire.messages import AnyMessage
+
+_EVENT_OF: dict[type[AnyMessage], type[Event]] = {
+    messages.HostReady: events.HostReady,
+    messages.HostMeasured: events.HostMeasured,
+    messages.HostAsleep: events.HostAsleep,
+    messages.HostAwake: events.HostAwake,
+}
+"""Messages that have the fields of their events."""
+
+
+def declaration_of(message: messages.DeclareContext) -> events.ContextDeclared:
+    """Return the event of a declaration: without what the scheduler never sees."""
+    return events.ContextDeclared(
+        context_key=message.context_key,
+        name=message.name,
+        requirements=message.requirements,
+        variants=tuple(
+            Variant(name=each.name, requirements=each.requirements) for each in message.variants
+        ),
+    )
 
 
 def event_of(manager_id: ManagerId, message: AnyMessage) -> Event:
@@ -33,8 +55,8 @@ def event_of(manager_id: ManagerId, message: AnyMessage) -> Event:
             )
         case messages.ManagerAlive():
             event = events.ManagerHeard(manager_id=manager_id)
-        case messages.HostReady():
-            event = events.HostReady(host_id=message.host_id, setup_s=message.setup_s)
+        case messages.SleepFailed():
+            event = events.SleepFailed(host_id=message.host_id, message=message.failure.message)
         case messages.SetupFailed():
             failure = message.failure
             event = events.SetupFailed(
@@ -51,6 +73,8 @@ def event_of(manager_id: ManagerId, message: AnyMessage) -> Event:
             )
         case messages.PieceRevoked():
             event = events.LeaseRevoked(lease_id=message.lease_id)
+        case _ if type(message) in _EVENT_OF:
+            event = _EVENT_OF[type(message)](**msgspec.structs.asdict(message))
         case _:
             raise ProtocolError(f"unexpected message of manager {manager_id}: {message!r}")
     return event

@@ -83,8 +83,15 @@ class Performer:
             start=action.start,
             stop=action.stop,
             num_known=action.start - finished.start,
+            variant=self._name_of_variant(action),
         )
         self._to_executor.append(Envelope(message, self._heard.payload))
+
+    def _name_of_variant(self, action: actions.DeliverRange) -> str:
+        declared = self._contexts[self._tasks[action.task_id].context_key]
+        if not declared.variants:
+            return ""
+        return declared.variants[action.variant - 1].name if action.variant else declared.name
 
     def _deliver_exception(self, action: actions.DeliverException) -> None:
         message = messages.TaskFailed(
@@ -120,10 +127,11 @@ class Performer:
 
     def _start_host(self, action: actions.StartHost) -> None:
         declared = self._contexts[action.context_key]
+        way = declared.variants[action.variant - 1] if action.variant else declared
         logger.info(
             "host %s of context %r starts on manager %s %s",
             action.host_id,
-            declared.name,
+            way.name,
             action.manager_id,
             action.device_ids,
         )
@@ -132,11 +140,12 @@ class Performer:
         message = messages.StartHost(
             host_id=action.host_id,
             context_key=action.context_key,
-            name=declared.name,
-            requirements=declared.requirements,
+            name=way.name,
+            requirements=way.requirements,
             device_ids=action.device_ids,
             recipes=declared.recipes,
-            env=declared.env,
+            env=way.env,
+            variant=action.variant,
         )
         self._peers.send(action.manager_id, Envelope(message))
 
@@ -144,6 +153,22 @@ class Performer:
         logger.info("host %s on manager %s is stopped", action.host_id, action.manager_id)
         message = messages.StopHost(host_id=action.host_id)
         self._peers.send(action.manager_id, Envelope(message))
+
+    def _sleep_host(self, action: actions.SleepHost) -> None:
+        logger.info("host %s on manager %s is put to sleep", action.host_id, action.manager_id)
+        message = messages.SleepHost(host_id=action.host_id)
+        self._peers.send(action.manager_id, Envelope(message))
+
+    def _wake_host(self, action: actions.WakeHost) -> None:
+        logger.info("host %s on manager %s is woken", action.host_id, action.manager_id)
+        self._peers.send(action.manager_id, Envelope(messages.WakeHost(host_id=action.host_id)))
+
+    def _tell_trouble(self, action: actions.TellTrouble) -> None:
+        logger.warning("%s", action.message)
+        message = messages.ContextTrouble(
+            context_key=action.context_key, message=action.message, log_tail=action.log_tail
+        )
+        self._to_executor.append(Envelope(message))
 
     def _take_lease_back(self, action: actions.RevokeLease | actions.AbandonLease) -> None:
         # One that was abandoned need not be started either; if it has been, its result is dropped.
@@ -164,6 +189,9 @@ class Performer:
         actions.ForgetTask: _forget_task,
         actions.StartHost: _start_host,
         actions.StopHost: _stop_host,
+        actions.SleepHost: _sleep_host,
+        actions.WakeHost: _wake_host,
+        actions.TellTrouble: _tell_trouble,
         actions.RevokeLease: _take_lease_back,
         actions.AbandonLease: _take_lease_back,
         actions.DismissManager: _dismiss_manager,

@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from itertools import accumulate
 from typing import NamedTuple
 
-from parsl_pcm.types import Digest
+from parsl_pcm.types import ContextKey, Digest
 from parsl_pcm.wire.messages import SubmitTask
 
 
@@ -41,6 +41,7 @@ class StoredTask:
             raise ValueError(
                 f"task {message.task_id} has {len(payload)} frames of {1 + len(sizes)}"
             )
+        self.context_key: ContextKey = message.context_key
         self.function: Digest = message.function
         self._payload = payload
         self._bounds = [0, *accumulate(sizes)]

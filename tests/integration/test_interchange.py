@@ -270,7 +270,7 @@ def test_walltime_and_demand_are_told(site: Site) -> None:
             {
                 "name": "c",
                 "context_key": CONTEXT,
-                "requirements": msgspec.to_builtins(Requirements(cores=1.0)),
+                "requirements": msgspec.json.decode(msgspec.json.encode(Requirements(cores=1.0))),
                 "num_wanted": 1,
                 "num_hosts": 0,
                 "num_open": 1,
