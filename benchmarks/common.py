@@ -35,7 +35,9 @@ def prepend(variable: str, value: str) -> None:
 
 
 @contextlib.contextmanager
-def loaded(name: str, *, logging: bool = True) -> Iterator[Any]:
+def loaded(
+    name: str, *, logging: bool = True, num_slots: int = SLOTS, worker_init: str = ""
+) -> Iterator[Any]:
     """Load Parsl with this executor, both with the same settings; yield the DataFlowKernel."""
     import parsl
     from parsl.config import Config
@@ -48,10 +50,10 @@ def loaded(name: str, *, logging: bool = True) -> Iterator[Any]:
     executor = executor_class(
         label="bench",
         address="127.0.0.1",
-        max_workers_per_node=SLOTS,
-        cores_per_worker=0.5,
+        max_workers_per_node=num_slots,
+        cores_per_worker=1.0 / num_slots,
         encrypted=True,
-        provider=LocalProvider(init_blocks=1, min_blocks=1, max_blocks=1),
+        provider=LocalProvider(init_blocks=1, min_blocks=1, max_blocks=1, worker_init=worker_init),
     )
     with tempfile.TemporaryDirectory(prefix="parsl-bench-") as run_dir:
         config = Config(

@@ -19,15 +19,14 @@ sets those of ``memory``.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from functools import partial
 
 import common
 import map_faults
 import map_memory
 import map_rates
-from common import OURS, STOCK, progress
-from map_values import Settings, Value, Way
+from common import OURS, STOCK
+from map_values import Settings, Way, measured, print_table
 
 PARTS: dict[str, tuple[Way, ...]] = {
     "overhead": (
@@ -51,37 +50,15 @@ def main() -> None:
     args = arguments()
     print(f"{common.machine()}\n")
     for part in args.only or PARTS:
-        print("\n".join(table(measure(part, args))), end="\n\n", flush=True)
+        num_reps = 1 if args.quick or part == "memory" else args.reps
+        settings = Settings(scale=0.1 if args.quick else 1.0, num_items=args.items)
+        print_table(measured(part, PARTS[part], settings, num_reps))
 
 
 def arguments() -> argparse.Namespace:
     parser = common.parser("Maps, beside HighThroughputExecutor.", tuple(PARTS))
     parser.add_argument("--items", type=int, default=NUM_ITEMS, help="of the part memory")
     return parser.parse_args()
-
-
-def measure(part: str, args: argparse.Namespace) -> Iterator[Value]:
-    """Yield what all repetitions of a part measure."""
-    num_reps = 1 if args.quick or part == "memory" else args.reps
-    for rep in range(num_reps):
-        settings = Settings(scale=0.1 if args.quick else 1.0, num_items=args.items, rep=rep)
-        for way in PARTS[part]:
-            for value in way(settings):
-                progress(
-                    f"{part} {rep + 1}: {value.row}: {common.rounded(value.value)} {value.unit}"
-                )
-                yield value
-
-
-def table(values: Iterator[Value]) -> Iterator[str]:
-    """Yield a table of the medians, each with the least and the most."""
-    rows: dict[tuple[str, str], list[float]] = {}
-    for value in values:
-        rows.setdefault((value.row, value.unit), []).append(value.value)
-    yield "| | unit | median (min to max) |"
-    yield "| --- | --- | --- |"
-    for (row, unit), measured in rows.items():
-        yield f"| {row} | {unit} | {common.describe(measured)} |"
 
 
 if __name__ == "__main__":

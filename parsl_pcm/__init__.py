@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 # Imported at once, not lazily: the function must take the name over from the module of that name.
 from parsl_pcm.context import ContextRecipe, context
-from parsl_pcm.live import ContextLost, live_context
+from parsl_pcm.live import ContextLost, live_context, live_variant
 from parsl_pcm.version import VERSION
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ __all__ = [
     "__version__",
     "context",
     "live_context",
+    "live_variant",
     "pcm_map",
 ]
 

@@ -16,7 +16,7 @@ from parsl_pcm.errors import InterchangeLost
 from parsl_pcm.provider.leftovers.ledger import cleaning_command
 from parsl_pcm.provider.opportunistic import OpportunisticProvider
 from parsl_pcm.slots import slots_wanted
-from parsl_pcm.types import BlockId, NodeResources
+from parsl_pcm.types import BlockId, NodeResources, Requirements
 from parsl_pcm.wire.codec import Envelope
 from parsl_pcm.wire.messages import AnyMessage
 
@@ -110,16 +110,20 @@ class BlockControl:
         )
 
     def slots_wanted(self, num_futures: int) -> int:
-        """Return how many slots so many open futures could use now.
+        """Return how many slots so many open futures could use now, and wishes for warm hosts.
 
         As many as there are futures, if the interchange does not answer.
         """
-        if num_futures == 0 or self._client.is_own_thread:  # whose answers would come through it
+        if self._client.is_own_thread:  # whose answers would come through it
             return num_futures
         try:
             demands = self._client.ask("DEMAND", timeout_s=ANSWER_TIMEOUT_S)["contexts"]
         except (InterchangeLost, TimeoutError):
             return num_futures
+        if num_futures == 0:
+            demands = [each for each in demands if each["num_warm"]]
+            if not demands:
+                return 0
         executor = self._executor
         num_blocks = sum(not each.terminal for each in executor._status.values())
         return slots_wanted(
@@ -127,6 +131,33 @@ class BlockControl:
             num_slots=int(num_blocks * executor.workers_per_node * self._provider.nodes_per_block),
             cores_per_slot=executor.cores_per_worker,
         )
+
+    def hosts_to_come(
+        self, ways: Sequence[Requirements], hosts_on_nodes: Sequence[int], num_blocks: int
+    ) -> int | None:
+        """Return how many hosts of a context nodes could hold that are not there yet, at most.
+
+        Parameters
+        ----------
+        ways
+            To build the context.
+        hosts_on_nodes
+            How many of it each node could hold that is there.
+        num_blocks
+            Of those nodes.
+
+        Returns
+        -------
+        int | None
+            None: nobody knows yet.
+        """
+        if self._opportunist is not None:
+            return self._opportunist.hosts_to_come(ways, num_blocks)
+        most_nodes = self._provider.max_blocks * self._provider.nodes_per_block
+        num_nodes = most_nodes - len(hosts_on_nodes)
+        if num_nodes <= 0:
+            return 0
+        return num_nodes * max(hosts_on_nodes) if hosts_on_nodes else None
 
     def work_came(self) -> None:
         """Take note that there may be more to do than there was."""

@@ -48,7 +48,7 @@ class BlockErrorHandler:
         self, executor: BlockProviderExecutor, blocks: list[JobStatus]
     ) -> str | None:
         ended = [block for block in blocks if block.terminal]
-        is_waiting_in_vain = len(ended) == len(blocks) and executor.outstanding() > 0
+        is_waiting_in_vain = len(ended) == len(blocks) and len(executor.tasks) > 0
         dead = [block for block in ended if block.state is not JobState.SCALED_IN]
         if dead and not getattr(executor, "has_seen_manager", False):
             failed = [block for block in dead if block.exit_code]

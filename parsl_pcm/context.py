@@ -8,27 +8,30 @@ from __future__ import annotations
 
 import functools
 import reprlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 import msgspec
 
-from parsl_pcm import live
 from parsl_pcm.fingerprint import fingerprint
 from parsl_pcm.requirements import (
     ContextOptions,
     change_requirements,
     check_env,
     combine_requirements,
+    is_covered,
 )
 from parsl_pcm.setup_function import Arguments, SetupFunction
 from parsl_pcm.types import ContextKey, Requirements
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+NOT_IN_KEY = frozenset({"imports", "keep_warm_s", "setup_timeout_s"})
+"""Requirements in which recipes for the same context may differ; the first declared counts."""
 
 
 @overload
@@ -48,13 +51,15 @@ def context(
 
     Parameters
     ----------
-    gpus, gpu_memory, host_memory, cores, min_compute_capability
+    gpus, gpu_memory, host_memory, cores, min_compute_capability, gpu_type
         What its process needs for as long as it lives; see
         :class:`parsl_pcm.requirements.ContextOptions`.
     max_concurrency
         How many calls may use it at the same time (default 1).
     setup_timeout_s
         A set-up that takes longer counts as failed (default 1800).
+    keep_warm_s, can_sleep, imports
+        How it is kept without work, and made ready sooner.
     env
         Environment variables of its process.
 
@@ -84,7 +89,8 @@ def context(
 class ContextRecipe:
     """What builds a context: set-up function, arguments, requirements, environment. Immutable.
 
-    Made by :func:`context`. Recipes are equal if their keys are.
+    Made by :func:`context`. Recipes are equal if their keys are. One with variants is the first of
+    its `ways` in all that is said of it alone: name, requirements, environment, dependencies.
 
     Attributes
     ----------
@@ -97,6 +103,24 @@ class ContextRecipe:
     _env: dict[str, str]
     _arguments: Arguments | None = None
     """None: as the defaults of the function have it."""
+    _ways: tuple[ContextRecipe, ...] = ()
+    """Empty: it has no variants."""
+
+    def __post_init__(self) -> None:
+        """Refuse variants where none can be chosen.
+
+        Raises
+        ------
+        TypeError
+            If a recipe among its arguments has variants.
+        """
+        for recipe in self._given_recipes():
+            if recipe._ways:
+                raise TypeError(
+                    f"context {self.name!r} is given {recipe.name!r}, which has variants: give it "
+                    "a recipe without, and make a variant of the whole: "
+                    f"{self.name}(one).variant({self.name}(other))"
+                )
 
     @property
     def name(self) -> str:
@@ -112,25 +136,34 @@ class ContextRecipe:
     def key(self) -> ContextKey:
         """Hash of its content, taken when first asked for and kept from then on.
 
-        The code of the function is hashed once for all the recipes that are made from it.
+        The code of the function is hashed once for all the recipes that are made from it. Options
+        that only say how its hosts are treated (`NOT_IN_KEY`) do not count.
 
         Raises
         ------
         TypeError
             If a required argument is missing, or something in it has no content to hash.
         """
+        if self._ways:
+            return ContextKey(fingerprint(("variants", *(way.key for way in self._ways))))
         arguments = self._full_arguments()
+        options = msgspec.structs.asdict(self.requirements)
         try:
             with _refusing_circles(self._setup):
                 content = (
                     self._setup.fingerprint,
                     fingerprint(tuple(arguments), module=self._setup.module),
-                    fingerprint(msgspec.structs.asdict(self.requirements)),
+                    fingerprint({n: v for n, v in options.items() if n not in NOT_IN_KEY}),
                     fingerprint(self._env),
                 )
         except TypeError as error:
             raise TypeError(f"context {self.name!r} has no key: {error}") from error
         return ContextKey(fingerprint(content))
+
+    @property
+    def ways(self) -> tuple[ContextRecipe, ...]:
+        """The recipes to choose from: itself, if it has no variants."""
+        return self._ways or (self,)
 
     @property
     def dependencies(self) -> tuple[ContextRecipe, ...]:
@@ -145,6 +178,7 @@ class ContextRecipe:
         TypeError
             If they do not fit the function.
         """
+        self._refuse_variants("arguments")
         arguments = self._setup.bind(args, kwargs)
         return ContextRecipe(self._setup, self.requirements, self._env, arguments)
 
@@ -156,20 +190,68 @@ class ContextRecipe:
         TypeError, ValueError
             For options that are unknown or cannot be.
         """
+        self._refuse_variants("options")
         requirements, env = _apply_options(options, self.requirements, self._env)
         return ContextRecipe(self._setup, requirements, env, self._arguments)
+
+    def variant(
+        self, other: ContextRecipe | None = None, /, **options: Unpack[ContextOptions]
+    ) -> ContextRecipe:
+        """Return the recipe with one more way to build it, for nodes that none before it fits.
+
+        Each node, and each GPU of it, is for the first way whose requirements it could ever meet,
+        whatever is free on it now. Apps use the live object in the same way, however it was built.
+
+        Parameters
+        ----------
+        other
+            Another recipe. None: this one, as it was before it had variants.
+        **options
+            Of :func:`context`, in place of those of `other`.
+
+        Raises
+        ------
+        ValueError
+            If it could never be used, since a way before it fits wherever it fits.
+        TypeError
+            If `other` is no recipe, or has variants itself; for options that are unknown.
+
+        Examples
+        --------
+        >>> llm = on_vllm(name).variant(on_llama_cpp(name), gpus=1, gpu_memory="6 GB")
+        """
+        added = self.ways[0] if other is None else other
+        if not isinstance(added, ContextRecipe):
+            raise TypeError(f"a variant is another @context, not {type(added).__name__}: {added!r}")
+        if added._ways:
+            raise TypeError(
+                f"variant {added.name!r} of context {self.name!r} has variants itself: add them to "
+                f"{self.name!r} one by one"
+            )
+        added = added.options(**options) if options else added
+        for way in self.ways:
+            if is_covered(_all_needs(added), _all_needs(way)):
+                raise ValueError(
+                    f"variant {added.name!r} of context {self.name!r} would never be used: "
+                    f"{way.name!r} comes before it and fits wherever it fits. Let {way.name!r} "
+                    "need more (gpus=, gpu_memory=, gpu_type=, min_compute_capability=, ...), or "
+                    "begin with the recipe that needs more"
+                )
+        return replace(self, _ways=(*self.ways, added))
 
     @contextmanager
     def open(self) -> Iterator[Any]:
         """Build the context here and now, in this process; clean up at the end of the block.
 
-        Requirements and environment are not looked at.
+        Requirements and environment are not looked at; of variants the first is built.
 
         Raises
         ------
         ValueError
             If the set-up gives None.
         """
+        from parsl_pcm.context_set import ContextSet  # which imports this module
+
         with ContextSet((self,)).open() as live_objects:
             yield live_objects[self.key]
 
@@ -182,8 +264,18 @@ class ContextRecipe:
         arguments = Arguments(_replace_recipes(args, live_of), _replace_recipes(kwargs, live_of))
         return self._setup.run(arguments, cleanup)
 
+    def _given_recipes(self) -> Iterator[ContextRecipe]:
+        """Yield its dependencies without asking for their keys, which may not be known yet."""
+        return _iter_recipes(tuple(self._arguments or self._setup.defaults))
+
     def _full_arguments(self) -> Arguments:
         return self._arguments or self._setup.bind((), {})
+
+    def _refuse_variants(self, what: str) -> None:
+        if self._ways:
+            raise TypeError(
+                f"context {self.name!r} has variants already: give it {what} before it gets them"
+            )
 
     def __fingerprint__(self) -> tuple[str, str]:
         return ("context", self.key)
@@ -208,90 +300,31 @@ class ContextRecipe:
             )
 
     def __repr__(self) -> str:
+        return f"<context {' or '.join(way._described() for way in self.ways)}>"
+
+    def _described(self) -> str:
         if self._arguments is None:
-            return f"<context {self.name}>"
+            return self.name
         shown = [*map(reprlib.repr, self._arguments.args)]
         shown += [f"{name}={reprlib.repr(v)}" for name, v in self._arguments.kwargs.items()]
-        return f"<context {self.name}({', '.join(shown)})>"
+        return f"{self.name}({', '.join(shown)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        parts = (self._setup.function, self.requirements, self._env, self._arguments, self.key)
-        return _restore, parts
-
-
-@dataclass(frozen=True)
-class ContextSet:
-    """The recipes whose contexts live together in one host: at least one. Immutable.
-
-    Of equal recipes the first counts.
-    """
-
-    recipes: tuple[ContextRecipe, ...]
-
-    def __init__(self, recipes: Sequence[ContextRecipe]) -> None:
-        if not recipes:
-            raise ValueError("a ContextSet needs at least one recipe")
-        object.__setattr__(self, "recipes", _distinct(recipes))
-
-    @functools.cached_property
-    def key(self) -> ContextKey:
-        """The key of its recipe if it has one, else a hash of their keys whatever their order."""
-        keys = sorted(recipe.key for recipe in self.recipes)
-        return keys[0] if len(keys) == 1 else ContextKey(fingerprint(("set", *keys)))
-
-    @property
-    def name(self) -> str:
-        """For people: the names of its recipes, as in ``tokenizer+llm``."""
-        return "+".join(recipe.name for recipe in self.recipes)
-
-    @property
-    def requirements(self) -> Requirements:
-        """What one process needs that holds them all, their dependencies included."""
-        return combine_requirements([recipe.requirements for recipe in self._in_build_order()])
-
-    @property
-    def env(self) -> dict[str, str]:
-        """The environment variables of them all, their dependencies included.
-
-        Raises
-        ------
-        ValueError
-            If two of them want different values of a variable.
-        """
-        owner: dict[str, ContextRecipe] = {}
-        for recipe in self._in_build_order():
-            for variable, value in recipe.env.items():
-                other = owner.setdefault(variable, recipe)
-                if other.env[variable] != value:
-                    raise ValueError(
-                        f"contexts {other.name!r} and {recipe.name!r} would share a process, but "
-                        f"want different values of the environment variable {variable}: give both "
-                        "the same"
-                    )
-        return {variable: recipe.env[variable] for variable, recipe in owner.items()}
-
-    @contextmanager
-    def open(self) -> Iterator[dict[ContextKey, Any]]:
-        """Build them all in this process, dependencies first, each once; clean up in reverse.
-
-        For the duration of the block :mod:`parsl_pcm.live` knows them.
-        """
-        with ExitStack() as cleanup:
-            live_of: dict[ContextKey, Any] = {}
-            for recipe in self._in_build_order():
-                live_of[recipe.key] = recipe.build(live_of, cleanup)
-            for recipe in self.recipes:
-                live.publish(recipe.key, recipe.name, live_of[recipe.key])
-                cleanup.callback(live.withdraw, recipe.key)
-            yield {recipe.key: live_of[recipe.key] for recipe in self.recipes}
-
-    def _in_build_order(self) -> tuple[ContextRecipe, ...]:
-        return _distinct(_with_dependencies(self.recipes))
+        parts = (self.requirements, self._env, self._arguments, self._ways)
+        return _restore, (self._setup.function, self.key, parts)
 
 
 def find_recipes(value: Any) -> tuple[ContextRecipe, ...]:
     """Return the recipes in a value and in the lists, tuples and dicts of it; each once."""
-    return _distinct(_iter_recipes(value))
+    return distinct(_iter_recipes(value))
+
+
+def distinct(recipes: Iterable[ContextRecipe]) -> tuple[ContextRecipe, ...]:
+    """Return the recipes in their order, of equal ones the first."""
+    first: dict[ContextKey, ContextRecipe] = {}
+    for recipe in recipes:
+        first.setdefault(recipe.key, recipe)
+    return tuple(first.values())
 
 
 _setups_being_hashed: ContextVar[tuple[SetupFunction, ...]] = ContextVar(
@@ -321,29 +354,23 @@ def _apply_options(
     return change_requirements(requirements, changes), env
 
 
+def _all_needs(recipe: ContextRecipe) -> Requirements:
+    """Return what a recipe needs together with its dependencies."""
+    found: dict[int, ContextRecipe] = {}
+    pending = [recipe]
+    while pending:
+        one = pending.pop()
+        found[id(one)] = one
+        pending += one._given_recipes()
+    return combine_requirements([each.requirements for each in found.values()])
+
+
 def _restore(
-    function: Callable[..., Any],
-    requirements: Requirements,
-    env: dict[str, str],
-    arguments: Arguments | None,
-    key: ContextKey,
+    function: Callable[..., Any], key: ContextKey, parts: tuple[Any, ...]
 ) -> ContextRecipe:
-    recipe = ContextRecipe(SetupFunction(function), requirements, env, arguments)
+    recipe = ContextRecipe(SetupFunction(function), *parts)
     recipe.__dict__["key"] = key  # as it was: this process may see another content by name
     return recipe
-
-
-def _distinct(recipes: Iterator[ContextRecipe] | Sequence[ContextRecipe]) -> tuple[Any, ...]:
-    first: dict[ContextKey, ContextRecipe] = {}
-    for recipe in recipes:
-        first.setdefault(recipe.key, recipe)
-    return tuple(first.values())
-
-
-def _with_dependencies(recipes: Sequence[ContextRecipe]) -> Iterator[ContextRecipe]:
-    for recipe in recipes:
-        yield from _with_dependencies(recipe.dependencies)
-        yield recipe
 
 
 def _iter_recipes(value: Any) -> Iterator[ContextRecipe]:

@@ -189,9 +189,10 @@ def _demand(row: Mapping[str, Any]) -> Demand:
     return Demand(
         name=row["name"],
         context_key=row["context_key"],
-        requirements=msgspec.convert(row["requirements"], Requirements),
+        ways=msgspec.convert(row["ways"], tuple[Requirements, ...]),
         num_wanted=row["num_wanted"],
         num_hosts=row["num_hosts"],
+        num_warm=row["num_warm"],
         setup_s=row["setup_s"],
     )
 
@@ -204,4 +205,5 @@ def _use(job_id: str, row: Mapping[str, Any]) -> BlockUse:
         num_starting=row["num_starting"],
         idle_s=row["idle_s"],
         setup_s=row["setup_s"],
+        keep_warm_s=row["keep_warm_s"],
     )

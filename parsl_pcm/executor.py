@@ -35,6 +35,7 @@ from parsl_pcm.block_control import BlockControl
 from parsl_pcm.block_jobs import BlockJobs
 from parsl_pcm.blocks import BlockErrorHandler
 from parsl_pcm.client import CommandClient, InterchangeClient
+from parsl_pcm.context_control import ContextControl, Troubles
 from parsl_pcm.declaration import check_specification
 from parsl_pcm.errors import BlocksFailed, InterchangeLost, PCMError
 from parsl_pcm.launch import ANY_FREE_PORT, interchange_config, write_manager_config
@@ -44,7 +45,6 @@ from parsl_pcm.mapped_tasks import MappedTasks
 from parsl_pcm.mapping.link import MapReceiver
 from parsl_pcm.open_tasks import OpenTasks
 from parsl_pcm.payload import run_payload
-from parsl_pcm.status import ContextStatus
 from parsl_pcm.submission import Submission
 from parsl_pcm.types import TaskId
 from parsl_pcm.wire import messages
@@ -80,7 +80,7 @@ class PCMFuture(HTEXFuture):
         return cancelled
 
 
-class PCMExecutor(HighThroughputExecutor):
+class PCMExecutor(ContextControl, HighThroughputExecutor):
     """Runs Parsl apps where the contexts that they declare are live already.
 
     Parameters up to ``remote_monitoring_radio`` are those of
@@ -200,6 +200,7 @@ class PCMExecutor(HighThroughputExecutor):
         self._client: InterchangeClient | None = None
         self._submission = Submission(default_cores=cores_per_worker)
         self._task_ids = itertools.count(1)
+        self._troubles = Troubles(label)
         maps = MappedTasks(self._send, self._next_task_id)
         self._open_tasks = OpenTasks(self._tasks, maps)
         self._initial_blocks: list[str] | None = None
@@ -266,9 +267,9 @@ class PCMExecutor(HighThroughputExecutor):
         """
         if self._client is None or self._blocks is None:
             return
+        client, self._client = self._client, None  # nobody else is to wait for its answers
         self._blocks.stop()
-        self._client.close("the executor was shut down", timeout_s=timeout)
-        self._client = None
+        client.close("the executor was shut down", timeout_s=timeout)
         self._open_tasks.fail_all(PCMError("the executor was shut down before this task ended"))
         self._blocks.close(is_cancelling=self.bad_state_is_set)
         BlockProviderExecutor.shutdown(self)
@@ -366,6 +367,8 @@ class PCMExecutor(HighThroughputExecutor):
             case messages.ManagerRefused(reason=reason):
                 if not self.has_seen_manager:
                     self.set_bad_state_and_fail_all(BlocksFailed(reason))
+            case messages.ContextTrouble():
+                self._troubles.tell(envelope.message)
             case messages.RunSummary(text=text):
                 if self.print_summary:
                     sys.stderr.write(text + "\n")
@@ -385,12 +388,9 @@ class PCMExecutor(HighThroughputExecutor):
     # --- what Parsl and the user ask ----------------------------------------------------------
 
     def outstanding(self) -> int:
-        """Return how many slots the open calls and maps could use now, 0 only if none is open."""
-        return 0 if self._blocks is None else self._blocks.slots_wanted(len(self._tasks))
-
-    def contexts(self) -> list[ContextStatus]:
-        """Return the state of every context that was needed so far."""
-        return [ContextStatus(**row) for row in self._usable_client().ask("CONTEXTS")]
+        """Return how many slots the open calls, maps and wishes for warm hosts could use now."""
+        blocks = None if self._client is None else self._blocks
+        return 0 if blocks is None else blocks.slots_wanted(len(self._tasks))
 
     # --- configuration of the other processes -------------------------------------------------
 

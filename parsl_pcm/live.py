@@ -2,15 +2,19 @@
 
 The registry is module state on purpose: a host process is one set of live contexts, and an
 argument that is unpickled in it must find them without being handed anything.
-:meth:`parsl_pcm.context.ContextSet.open` publishes; arguments and user functions look up.
+:meth:`parsl_pcm.context_set.ContextSet.open` publishes; arguments and user functions look up.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from parsl_pcm.types import ContextKey
+
+GPU_MEMORY_VARIABLE = "PARSL_PCM_GPU_MEMORY_BYTES"
+"""Set by the manager in the environment of a host that shares its devices."""
 
 
 class ContextLost(RuntimeError):  # noqa: N818 - named for the condition, as our other errors are
@@ -25,6 +29,7 @@ class _LiveContext(NamedTuple):
     key: ContextKey
     name: str
     live: Any
+    variant: str
 
 
 _published: list[_LiveContext] = []
@@ -53,6 +58,21 @@ def live_context(name: str | None = None) -> Any:
         f"more than one live {wanted} in this process; {_what_is_live()}: give the name of one, "
         "or pass the context as an argument"
     )
+
+
+def live_variant() -> str:
+    """Return the name of the variant that was built in this process.
+
+    It is what maps record with their results; "" if the context has no variants.
+
+    Raises
+    ------
+    LookupError
+        If there is no live context.
+    """
+    if not _published:
+        raise LookupError(f"no live context in this process; {_what_is_live()}")
+    return _published[-1].variant
 
 
 def live_by_key(key: ContextKey) -> Any:
@@ -86,9 +106,18 @@ def load_variable(name: str) -> Any:
     )
 
 
-def publish(key: ContextKey, name: str, live: Any) -> None:
+def gpu_memory_budget() -> int | None:
+    """Return how many bytes this host may take on each of its GPUs: its declared ``gpu_memory``.
+
+    For set-up functions of libraries that reserve memory. None: the GPUs are the host's alone.
+    """
+    value = os.environ.get(GPU_MEMORY_VARIABLE)
+    return int(value) if value else None
+
+
+def publish(key: ContextKey, name: str, live: Any, variant: str = "") -> None:
     """Make a live object known to this process; each needs its :func:`withdraw`."""
-    _published.append(_LiveContext(key, name, live))
+    _published.append(_LiveContext(key, name, live, variant))
 
 
 def withdraw(key: ContextKey) -> None:

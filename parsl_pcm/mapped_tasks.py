@@ -66,9 +66,16 @@ class MappedTasks:
         if segment is None:
             return False
         match message:
-            case messages.RangeDelivered(task_id=task_id, start=start, stop=stop, num_known=skip):
+            case messages.RangeDelivered(task_id=task_id, start=start, stop=stop):
                 self._count(task_id, segment, stop - start)
-                segment.receiver.on_range(task_id, start, stop, envelope.payload[0], skip=skip)
+                segment.receiver.on_range(
+                    task_id,
+                    start,
+                    stop,
+                    envelope.payload[0],
+                    skip=message.num_known,
+                    variant=message.variant,
+                )
             case messages.ItemFailed(task_id=task_id, item=item, failure=failure):
                 self._count(task_id, segment, 1)
                 error = exception_of(failure, envelope.payload)

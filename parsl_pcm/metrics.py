@@ -15,62 +15,9 @@ from typing import Any
 from parsl_pcm.core import actions, events
 from parsl_pcm.core.walltime import LEAVE_S
 from parsl_pcm.eventlog import LogRecord, read_log
+from parsl_pcm.metrics_records import ContextLoads, HostSeen, LeaseSeen, ManagerSeen
 from parsl_pcm.summary import describe_run
 from parsl_pcm.types import ContextKey, HostId, LeaseId, ManagerId, TaskId
-
-
-@dataclass(slots=True)
-class ContextLoads:
-    """How often a context was built, and how long that took."""
-
-    name: str
-    max_concurrency: int
-    num_loads: int = 0
-    total_s: float = 0.0
-    max_s: float = 0.0
-
-    @property
-    def mean_s(self) -> float | None:
-        """Mean time of a set-up; None if there was none."""
-        return self.total_s / self.num_loads if self.num_loads else None
-
-    def add(self, setup_s: float) -> None:
-        """Take a set-up in."""
-        self.num_loads += 1
-        self.total_s += setup_s
-        self.max_s = max(self.max_s, setup_s)
-
-
-@dataclass(slots=True)
-class _Lease:
-    task_id: TaskId
-    start: int
-    stop: int
-    host: _Host
-    is_repeat: bool
-    rival: _Lease | None = None
-    """Of the same piece, while both run."""
-    was_raced: bool = False
-    is_over: bool = False
-    """Whether the rival was first: nobody waits for it."""
-
-
-@dataclass(slots=True)
-class _Host:
-    context: ContextLoads
-    manager: _Manager
-    ready_at: float | None = None
-    is_stopping: bool = False
-    leases: dict[LeaseId, _Lease] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Manager:
-    closed_at: float
-    """From then on nothing new goes there; infinite: not known."""
-    is_closing: bool = False
-    """Whether the site has said that it takes it back."""
-    hosts: dict[HostId, _Host] = field(default_factory=dict)
 
 
 @dataclass
@@ -111,20 +58,25 @@ class Metrics:
     """Items whose results came and were dropped: those of races, and late ones."""
     num_leases_revoked: int = 0
     num_evictions: int = 0
-    """Ready hosts that were ended to make room for another context."""
+    """Hosts that were ended to make room for another context, or since a person wished it."""
+    num_sleeps: int = 0
+    """Ready hosts whose context was put to sleep, mostly to make room for another one."""
+    num_sleeps_failed: int = 0
     run_s: float = 0.0
     """Time that the users' functions took, all together."""
 
     def __post_init__(self) -> None:
         self._now = 0.0
         self._ended_slot_s = 0.0
+        self._concurrency: dict[ContextKey, list[int]] = {}
+        """Of the ways to build each context."""
         self._open_tasks: set[TaskId] = set()
         self._lost_starts: dict[TaskId, set[int]] = {}
         """First items of the pieces of open tasks that were lost, to be run again."""
-        self._leases: dict[LeaseId, _Lease] = {}
-        self._hosts: dict[HostId, _Host] = {}
-        self._managers: dict[ManagerId, _Manager] = {}
-        self._lost: list[_Lease] = []
+        self._leases: dict[LeaseId, LeaseSeen] = {}
+        self._hosts: dict[HostId, HostSeen] = {}
+        self._managers: dict[ManagerId, ManagerSeen] = {}
+        self._lost: list[LeaseSeen] = []
         """Leases lost in the present line; whether they were put back shows at its end."""
         self._num_known = 0
         """Items of races that the present line reports and does not deliver."""
@@ -137,6 +89,8 @@ class Metrics:
             events.ManagerClosing: self._on_manager_closing,
             events.ManagerLost: self._on_manager_lost,
             events.HostReady: self._on_host_ready,
+            events.HostAwake: self._on_host_awake,
+            events.SleepFailed: self._on_sleep_failed,
             events.SetupFailed: self._on_setup_failed,
             events.HostExited: self._on_host_exited,
             events.PieceFinished: self._on_piece_finished,
@@ -144,6 +98,7 @@ class Metrics:
             events.LeaseRevoked: self._on_lease_revoked,
             actions.StartHost: self._on_start_host,
             actions.StopHost: self._on_stop_host,
+            actions.SleepHost: self._on_sleep_host,
             actions.SendPiece: self._on_send_piece,
             actions.AbandonLease: self._on_abandon_lease,
             actions.DeliverRange: self._on_deliver_range,
@@ -194,6 +149,11 @@ class Metrics:
         return sum(context.num_loads for context in self.contexts.values())
 
     @property
+    def loading_s(self) -> float:
+        """Time that hosts spent on set-ups and wakings, all together."""
+        return sum(context.loading_s for context in self.contexts.values())
+
+    @property
     def makespan_s(self) -> float | None:
         """From the first submit to the last delivery; None if nothing was delivered."""
         if self.first_submit_s is None or self.last_delivery_s is None:
@@ -211,7 +171,7 @@ class Metrics:
 
         A host that may run several pieces at once counts as often. None if no host was ready.
         """
-        slot_s = self._ended_slot_s + sum(map(self._slot_s, self._hosts.values()))
+        slot_s = self._ended_slot_s + sum(host.slot_s(self._now) for host in self._hosts.values())
         return self.run_s / slot_s if slot_s else None
 
     def summary(self, log_path: str) -> str:
@@ -221,8 +181,11 @@ class Metrics:
     # --- events -------------------------------------------------------------------------------
 
     def _on_context_declared(self, event: events.ContextDeclared) -> None:
-        loads = ContextLoads(event.name, event.requirements.max_concurrency)
-        self.contexts.setdefault(event.context_key, loads)
+        if event.context_key not in self.contexts:
+            ways = [event.requirements, *(variant.requirements for variant in event.variants)]
+            self._concurrency[event.context_key] = [way.max_concurrency for way in ways]
+            most = max(self._concurrency[event.context_key])
+            self.contexts[event.context_key] = ContextLoads(event.name, most)
 
     def _on_task_submitted(self, event: events.TaskSubmitted) -> None:
         self.num_submitted += 1
@@ -238,7 +201,7 @@ class Metrics:
             self.num_managers += 1
             drain_s = math.inf if event.drain_s is None else event.drain_s
             walltime_s = math.inf if event.remaining_s is None else event.remaining_s - LEAVE_S
-            self._managers[event.manager_id] = _Manager(self._now + min(drain_s, walltime_s))
+            self._managers[event.manager_id] = ManagerSeen(self._now + min(drain_s, walltime_s))
 
     def _on_manager_held(self, event: events.ManagerHeld) -> None:
         manager = self._managers.get(event.manager_id)
@@ -259,7 +222,17 @@ class Metrics:
         host = self._hosts.get(event.host_id)
         if host is not None and host.ready_at is None and not host.is_stopping:
             host.ready_at = self._now
+            host.was_ready = True
             host.context.add(event.setup_s)
+
+    def _on_host_awake(self, event: events.HostAwake) -> None:
+        host = self._hosts.get(event.host_id)
+        if host is not None and host.ready_at is None and not host.is_stopping:
+            host.ready_at = self._now
+            host.context.add_wake(event.wake_s)
+
+    def _on_sleep_failed(self, event: events.SleepFailed) -> None:
+        self.num_sleeps_failed += event.host_id in self._hosts
 
     def _on_setup_failed(self, event: events.SetupFailed) -> None:
         host = self._remove_host(event.host_id)
@@ -270,7 +243,7 @@ class Metrics:
         host = self._remove_host(event.host_id)
         if host is None or host.is_stopping:
             return
-        if host.ready_at is None:
+        if not host.was_ready:
             self.num_setups_failed += 1
         else:
             self.num_hosts_died += not host.manager.is_closing
@@ -301,18 +274,30 @@ class Metrics:
     def _on_start_host(self, action: actions.StartHost) -> None:
         self.num_hosts_started += 1
         manager = self._managers[action.manager_id]
-        host = _Host(self.contexts[action.context_key], manager)
+        key = action.context_key
+        concurrency = self._concurrency[key][action.variant]
+        host = HostSeen(self.contexts[key], manager, concurrency)
         self._hosts[action.host_id] = manager.hosts[action.host_id] = host
 
     def _on_stop_host(self, action: actions.StopHost) -> None:
         host = self._hosts[action.host_id]
         host.is_stopping = True
         self.num_evictions += action.is_eviction
+        host.context.num_evictions += action.is_eviction
+
+    def _on_sleep_host(self, action: actions.SleepHost) -> None:
+        host = self._hosts[action.host_id]
+        self._ended_slot_s += host.slot_s(self._now)
+        host.ready_at = None
+        self.num_sleeps += 1
+        host.context.num_sleeps += 1
 
     def _on_send_piece(self, action: actions.SendPiece) -> None:
         host = self._hosts[action.host_id]
+        host.context.num_pieces += 1
+        host.context.num_hits += host.ready_at is not None and host.ready_at < self._now
         is_repeat = action.start in self._lost_starts.get(action.task_id, ())
-        lease = _Lease(action.task_id, action.start, action.stop, host, is_repeat)
+        lease = LeaseSeen(action.task_id, action.start, action.stop, host, is_repeat)
         self._leases[action.lease_id] = host.leases[action.lease_id] = lease
         if action.rival_id is not None:
             self.num_races += 1
@@ -361,17 +346,17 @@ class Metrics:
             for host_id in list(manager.hosts):
                 self._remove_host(host_id)
 
-    def _remove_host(self, host_id: HostId) -> _Host | None:
+    def _remove_host(self, host_id: HostId) -> HostSeen | None:
         host = self._hosts.pop(host_id, None)
         if host is not None:
             del host.manager.hosts[host_id]
-            self._ended_slot_s += self._slot_s(host)
+            self._ended_slot_s += host.slot_s(self._now)
             for lease_id, lease in list(host.leases.items()):
                 self._note_loss(lease)
                 self._release(lease_id)
         return host
 
-    def _note_loss(self, lease: _Lease) -> None:
+    def _note_loss(self, lease: LeaseSeen) -> None:
         is_wanted = lease.rival is None and not lease.is_over
         if is_wanted and lease.task_id in self._open_tasks:
             self._lost.append(lease)
@@ -386,8 +371,3 @@ class Metrics:
             lease.rival.rival = None
             lease.rival = None
         return True
-
-    def _slot_s(self, host: _Host) -> float:
-        if host.ready_at is None:
-            return 0.0
-        return (self._now - host.ready_at) * host.context.max_concurrency

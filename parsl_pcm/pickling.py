@@ -16,7 +16,8 @@ from typing import Any, cast
 
 import cloudpickle  # type: ignore[import-untyped]
 
-from parsl_pcm.context import ContextRecipe, ContextSet
+from parsl_pcm.context import ContextRecipe
+from parsl_pcm.context_set import ContextSet
 from parsl_pcm.live import live_by_key
 from parsl_pcm.types import ContextKey, Digest
 

@@ -40,6 +40,11 @@ class SetupFunction:
         """Hash of its code and what the code refers to, without the defaults."""
         return fingerprint(FunctionBody(self.function), module=self.module)
 
+    @property
+    def defaults(self) -> Arguments:
+        """The defaults of its parameters, as far as it has any."""
+        return Arguments(self.function.__defaults__ or (), self.function.__kwdefaults__ or {})
+
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
         """Return the arguments with the defaults filled in, so that equal calls look equal.
 

@@ -28,7 +28,7 @@ def slots_wanted(
     """
     measured = unmeasured = 0
     for demand in demands:
-        wanted = demand["num_wanted"] * _slots_of_a_host(demand["requirements"], cores_per_slot)
+        wanted = math.ceil(demand["num_wanted"] * _slots_of_a_host(demand, cores_per_slot) - 1e-9)
         if demand["item_s"] is None:
             unmeasured += wanted
         else:
@@ -36,6 +36,12 @@ def slots_wanted(
     return max(1, measured + min(unmeasured, GROWTH * num_slots))
 
 
-def _slots_of_a_host(requirements: Mapping[str, Any], cores_per_slot: float) -> int:
-    num_gpus: int = requirements["gpus"]
-    return num_gpus or max(1, math.ceil((requirements["cores"] or 0.0) / cores_per_slot - 1e-9))
+def _slots_of_a_host(demand: Mapping[str, Any], cores_per_slot: float) -> float:
+    """Return the slots of one host: less than one if several share a GPU.
+
+    Before a node has come, the first way to build it tells.
+    """
+    if demand["hosts_per_gpu"]:
+        return 1.0 / float(demand["hosts_per_gpu"])
+    first = demand["ways"][0]
+    return first["gpus"] or max(1, math.ceil((first["cores"] or 0.0) / cores_per_slot - 1e-9))

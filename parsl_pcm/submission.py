@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from parsl_pcm.context import ContextRecipe, ContextSet
+from parsl_pcm.context import ContextRecipe
+from parsl_pcm.context_set import ContextSet, Way
 from parsl_pcm.declaration import declare
 from parsl_pcm.errors import NotPicklable
 from parsl_pcm.pickling import digest_of, dump_arguments, dump_function, dump_recipes
@@ -114,6 +115,19 @@ class Submission:
         )
         return PreparedCall(envelopes, Envelope(message, (arguments,)))
 
+    def prepare_context(
+        self, recipes: tuple[ContextRecipe, ...]
+    ) -> tuple[ContextKey, list[Envelope]]:
+        """Return the key of recipes that live together, and what makes it known if it is new.
+
+        Raises
+        ------
+        NotPicklable, TypeError, ValueError
+            As :meth:`prepare` does.
+        """
+        envelopes: list[Envelope] = []
+        return self._note_context(self._describe_if_new(recipes), envelopes), envelopes
+
     # --- what may fail ------------------------------------------------------------------------
 
     def _pickle_if_new(self, function: Callable[..., Any]) -> bytes | None:
@@ -133,17 +147,27 @@ class Submission:
         contexts = ContextSet(recipes)
         with _explaining(f"context {contexts.name!r}"):
             blob = dump_recipes(contexts)
-        needs = contexts.requirements
-        if needs.cores is None:
-            needs = msgspec.structs.replace(needs, cores=0.0 if needs.gpus else self._default_cores)
+        first, *others = contexts.ways
         message = messages.DeclareContext(
             context_key=contexts.key,
-            name=contexts.name,
-            requirements=needs,
+            name=first.name,
+            requirements=self._requirements_of(first),
             recipes=digest_of(blob),
-            env=contexts.env,
+            env=first.env,
+            variants=tuple(
+                messages.DeclaredVariant(
+                    name=way.name, requirements=self._requirements_of(way), env=way.env
+                )
+                for way in others
+            ),
         )
         return _Declaration(recipe_keys, message, blob)
+
+    def _requirements_of(self, way: Way) -> Requirements:
+        needs = way.requirements
+        if needs.cores is not None:
+            return needs
+        return msgspec.structs.replace(needs, cores=0.0 if needs.gpus else self._default_cores)
 
     def _no_context(self) -> messages.DeclareContext:
         return messages.DeclareContext(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from parsl_pcm.metrics import ContextLoads, Metrics
+    from parsl_pcm.metrics import Metrics
+    from parsl_pcm.metrics_records import ContextLoads
 
 MAX_NAMED_CONTEXTS = 3
 """So that a line stays a line, however many contexts a run had."""
@@ -46,7 +47,7 @@ def _tasks(metrics: Metrics) -> str:
 def _speed(metrics: Metrics) -> str:
     if metrics.makespan_s is None:
         return "no result was delivered"
-    text = f"{_count(metrics.num_items_delivered, 'item')} in {_duration(metrics.makespan_s)}"
+    text = f"{_count(metrics.num_items_delivered, 'item')} in {duration(metrics.makespan_s)}"
     if metrics.goodput_per_s is not None:
         text += f", {_rate(metrics.goodput_per_s)} items/s"
     if metrics.busy_frac is not None:
@@ -65,16 +66,23 @@ def _contexts(metrics: Metrics) -> str:
     if metrics.num_setups_failed:
         parts.append(f"{_count(metrics.num_setups_failed, 'set-up')} failed")
     if metrics.num_evictions:
-        parts.append(f"{_count(metrics.num_evictions, 'eviction')} to make room")
+        parts.append(_count(metrics.num_evictions, "eviction"))
+    if metrics.num_sleeps_failed:
+        parts.append(f"{_count(metrics.num_sleeps_failed, 'host')} could not be put to sleep")
     return "; ".join(parts) or "none loaded"
 
 
 def _loads(context: ContextLoads) -> str:
     text = f"{context.name} loaded {_times(context.num_loads)}"
     if context.num_loads == 1:
-        return f"{text} ({_duration(context.max_s)})"
-    mean_s = context.total_s / context.num_loads
-    return f"{text} (mean {_duration(mean_s)}, longest {_duration(context.max_s)})"
+        text += f" ({duration(context.max_s)})"
+    else:
+        mean_s = context.total_s / context.num_loads
+        text += f" (mean {duration(mean_s)}, longest {duration(context.max_s)})"
+    if context.num_wakes:
+        mean_s = context.wake_s / context.num_wakes
+        text += f" and woken {_times(context.num_wakes)} (mean {duration(mean_s)})"
+    return text
 
 
 def _losses(metrics: Metrics) -> str:
@@ -116,7 +124,10 @@ def _rate(per_s: float) -> str:
     return f"{per_s:.3g}" if per_s < 100 else f"{per_s:,.0f}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time for a person: ``40 us``, ``2.3 s``, ``4 min 10 s``."""
+    if seconds < 0.0005:
+        return f"{seconds * 1e6:.0f} us"
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 99.95:

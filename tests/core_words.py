@@ -89,12 +89,15 @@ def setup_failed(pool: FakePool, host: int, traceback: str = "Traceback") -> lis
     )
 
 
-def start(host: int, manager: str, key: str = "c", devices: tuple[str, ...] = ()) -> Action:
+def start(
+    host: int, manager: str, key: str = "c", devices: tuple[str, ...] = (), variant: int = 0
+) -> Action:
     return actions.StartHost(
         manager_id=ManagerId(manager),
         host_id=HostId(host),
         context_key=ContextKey(key),
         device_ids=tuple(map(DeviceId, devices)),
+        variant=variant,
     )
 
 
@@ -137,8 +140,8 @@ def revoke(lease: int, host: int = 1, manager: str = "m0") -> Action:
     )
 
 
-def deliver(task: int, first: int = 0, end: int = 1) -> Action:
-    return actions.DeliverRange(task_id=TaskId(task), start=first, stop=end)
+def deliver(task: int, first: int = 0, end: int = 1, variant: int = 0) -> Action:
+    return actions.DeliverRange(task_id=TaskId(task), start=first, stop=end, variant=variant)
 
 
 def forget(task: int) -> Action:
@@ -160,6 +163,16 @@ def lose(pool: FakePool, manager: str) -> list[Action]:
 
 def failures(decided: list[Action]) -> list[actions.FailTask]:
     return [action for action in decided if isinstance(action, actions.FailTask)]
+
+
+def troubles(decided: list[Action]) -> list[str]:
+    """Return what the user is told of contexts."""
+    return [action.message for action in decided if isinstance(action, actions.TellTrouble)]
+
+
+def quietly(decided: list[Action]) -> list[Action]:
+    """Return what was decided but for what the user is told of contexts."""
+    return [action for action in decided if not isinstance(action, actions.TellTrouble)]
 
 
 def hold(pool: FakePool, manager: str) -> list[Action]:

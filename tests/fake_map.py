@@ -56,11 +56,13 @@ class FakeLink:
     def fail(self, error: BaseException) -> None:
         self.future.set_exception(error)
 
-    def deliver(self, task_id: int, start: int, stop: int, *, skip: int = 0) -> None:
+    def deliver(
+        self, task_id: int, start: int, stop: int, *, skip: int = 0, variant: str = ""
+    ) -> None:
         """Tell the results of items: each the item itself, as a text."""
         items = self.segments[TaskId(task_id)][start - skip : stop]
         frame = dump_result([str(item) for item in items])
-        self.receiver.on_range(TaskId(task_id), start, stop, frame, skip=skip)
+        self.receiver.on_range(TaskId(task_id), start, stop, frame, skip=skip, variant=variant)
 
 
 class RunningLink(FakeLink):
@@ -82,7 +84,7 @@ class RunningLink(FakeLink):
                 self.receiver.on_item_failed(task_id, number, error)
             else:
                 frame = dump_result([result])
-                self.receiver.on_range(task_id, number, number + 1, frame, skip=0)
+                self.receiver.on_range(task_id, number, number + 1, frame, skip=0, variant="")
 
 
 def make_run(

@@ -19,9 +19,11 @@ from parsl_pcm.core.actions import Action
 from parsl_pcm.core.check import check
 from parsl_pcm.core.departures import FORGIVE_S, WALLTIME_SIGNAL_S
 from parsl_pcm.core.events import Event
+from parsl_pcm.core.memory import NOTHING_HELD, Held
 from parsl_pcm.core.policy import DefaultPolicy
 from parsl_pcm.core.records import HostRecord, PieceRecord
 from parsl_pcm.core.scheduler import Scheduler
+from parsl_pcm.core.transitions import HostState
 from parsl_pcm.core.walltime import LEAVE_S
 from parsl_pcm.types import (
     BlockId,
@@ -34,6 +36,7 @@ from parsl_pcm.types import (
     NodeResources,
     Requirements,
     TaskId,
+    Variant,
 )
 
 GB = 10**9
@@ -42,7 +45,14 @@ PATIENCE = 20_000
 """Rounds in which a healthy pool must have ended everything."""
 
 
-HostOrder = actions.StopHost | actions.SendPiece | actions.RevokeLease | actions.AbandonLease
+HostOrder = (
+    actions.StopHost
+    | actions.SleepHost
+    | actions.WakeHost
+    | actions.SendPiece
+    | actions.RevokeLease
+    | actions.AbandonLease
+)
 
 
 class PairCuttingPolicy(DefaultPolicy):
@@ -93,8 +103,16 @@ class FakeLease:
 class FakeHost:
     host_id: HostId
     context_key: ContextKey
-    is_ready: bool = False
+    concurrency: int = 1
+    state: HostState = HostState.STARTING
     leases: list[FakeLease] = field(default_factory=list)
+
+    @property
+    def is_ready(self) -> bool:
+        return self.state is HostState.READY
+
+    def running(self) -> list[FakeLease]:
+        return self.leases[: self.concurrency]
 
 
 @dataclass
@@ -110,6 +128,9 @@ class FakeManager:
 class FakePool:
     """See the module. Contexts that are ``broken`` never build; ``poison`` tasks kill hosts.
 
+    On nodes in ``bad_nodes`` nothing can be built. ``sleepless`` contexts cannot be put to sleep,
+    and those that are ``unwakeable`` do not wake up. ``held`` is what hosts are measured to hold.
+
     Of mapped tasks, the items in ``poison_items`` kill hosts and those in ``bad_items`` raise; the
     app of those in ``yielding`` returns results one by one.
     """
@@ -124,8 +145,13 @@ class FakePool:
     managers: dict[ManagerId, FakeManager] = field(default_factory=dict)
     gone: list[FakeManager] = field(default_factory=list)
     """Lost managers, some of whose messages may still be on their way."""
-    concurrency: dict[ContextKey, int] = field(default_factory=dict)
+    ways: dict[ContextKey, tuple[Requirements, ...]] = field(default_factory=dict)
     broken: set[ContextKey] = field(default_factory=set)
+    bad_nodes: set[ManagerId] = field(default_factory=set)
+    sleepless: set[ContextKey] = field(default_factory=set)
+    unwakeable: set[ContextKey] = field(default_factory=set)
+    held: dict[ContextKey, Held] = field(default_factory=dict)
+    told: list[actions.TellTrouble] = field(default_factory=list)
     poison: set[TaskId] = field(default_factory=set)
     poison_items: set[tuple[TaskId, int]] = field(default_factory=set)
     bad_items: set[tuple[TaskId, int]] = field(default_factory=set)
@@ -145,6 +171,7 @@ class FakePool:
     known_hosts: dict[HostId, ManagerId] = field(default_factory=dict)
     """Hosts that the driver was told to start and that are not known to be gone."""
     ready_hosts: set[HostId] = field(default_factory=set)
+    sleeping_hosts: set[HostId] = field(default_factory=set)
     closed: set[ManagerId] = field(default_factory=set)
     """Managers that were held or are taken back: nothing new for them."""
     leave_at: dict[ManagerId, float] = field(default_factory=dict)
@@ -178,11 +205,20 @@ class FakePool:
         check(self.scheduler.cluster)
         return decided
 
-    def declare(self, key: str, requirements: Requirements) -> ContextKey:
+    def declare(self, key: str, requirements: Requirements, *variants: Requirements) -> ContextKey:
+        """Declare a context; its variants are called v1, v2, ..."""
         context_key = ContextKey(key)
-        self.concurrency[context_key] = requirements.max_concurrency
+        self.ways[context_key] = (requirements, *variants)
         self.feed(
-            events.ContextDeclared(context_key=context_key, name=key, requirements=requirements)
+            events.ContextDeclared(
+                context_key=context_key,
+                name=key,
+                requirements=requirements,
+                variants=tuple(
+                    Variant(name=f"v{number}", requirements=needs)
+                    for number, needs in enumerate(variants, start=1)
+                ),
+            )
         )
         return context_key
 
@@ -306,6 +342,11 @@ class FakePool:
             if not isinstance(
                 event,
                 events.TaskSubmitted
+                | events.WarmRequested
+                | events.EvictRequested
+                | events.HostAsleep
+                | events.HostAwake
+                | events.SleepFailed
                 | events.ManagerRegistered
                 | events.ManagerClosing
                 | events.TimePassed,
@@ -323,7 +364,10 @@ class FakePool:
             return False
         order = manager.inbox.popleft()
         if isinstance(order, actions.StartHost):
-            manager.hosts[order.host_id] = FakeHost(order.host_id, order.context_key)
+            way = self.ways[order.context_key][order.variant]
+            manager.hosts[order.host_id] = FakeHost(
+                order.host_id, order.context_key, way.max_concurrency
+            )
         elif isinstance(order, HostOrder):
             host = manager.hosts.get(order.host_id)
             if host is not None:
@@ -332,11 +376,51 @@ class FakePool:
 
     def get_ready(self, manager: FakeManager, host: FakeHost) -> None:
         """Build the context of a host, or fail to."""
-        if host.context_key in self.broken:
+        if host.context_key in self.broken or manager.manager_id in self.bad_nodes:
             self.fail_setup(manager, host)
         else:
-            host.is_ready = True
-            manager.outbox.append(events.HostReady(host_id=host.host_id, setup_s=10.0))
+            host.state = HostState.READY
+            held = self.held.get(host.context_key, NOTHING_HELD)
+            manager.outbox.append(
+                events.HostReady(host_id=host.host_id, setup_s=10.0, **held._asdict())
+            )
+
+    def measure(self, manager: FakeManager, host: FakeHost, held: Held) -> None:
+        """Let a host be found to hold so much."""
+        manager.outbox.append(events.HostMeasured(host_id=host.host_id, **held._asdict()))
+
+    def fall_asleep(self, manager: FakeManager, host: FakeHost) -> None:
+        """Put the context of a host to sleep, or fail to."""
+        if host.context_key in self.sleepless:
+            manager.outbox.append(events.SleepFailed(host_id=host.host_id, message="wide awake"))
+            return
+        host.state = HostState.ASLEEP
+        manager.outbox.append(
+            events.HostAsleep(
+                host_id=host.host_id, sleep_s=1.0, gpu_memory_bytes=GB // 2, host_memory_bytes=GB
+            )
+        )
+
+    def wake(self, manager: FakeManager, host: FakeHost) -> None:
+        """Wake the context of a host, or fail to."""
+        if host.context_key in self.unwakeable:
+            self.die(manager, host)
+        else:
+            host.state = HostState.READY
+            manager.outbox.append(events.HostAwake(host_id=host.host_id, wake_s=1.0))
+
+    def change(self, manager: FakeManager, host: FakeHost) -> bool:
+        """Let a host that starts, dozes or wakes up come to an end with it, if it does."""
+        match host.state:
+            case HostState.STARTING:
+                self.get_ready(manager, host)
+            case HostState.DOZING:
+                self.fall_asleep(manager, host)
+            case HostState.WAKING:
+                self.wake(manager, host)
+            case _:
+                return False
+        return True
 
     def fail_setup(self, manager: FakeManager, host: FakeHost) -> None:
         del manager.hosts[host.host_id]
@@ -350,7 +434,7 @@ class FakePool:
 
     def work(self, manager: FakeManager, host: FakeHost) -> bool:
         """Run one of the pieces of a host a bit further; say whether it had one."""
-        running = host.leases[: self.concurrency[host.context_key]]
+        running = host.running()
         if not running:
             return False
         lease = self.random.choice(running)
@@ -375,8 +459,7 @@ class FakePool:
 
     def raise_error(self, manager: FakeManager, host: FakeHost) -> None:
         """Let the user's function raise."""
-        running = host.leases[: self.concurrency[host.context_key]]
-        if running:
+        if running := host.running():
             self._raise(manager, host, self.random.choice(running))
 
     def _raise(self, manager: FakeManager, host: FakeHost, lease: FakeLease) -> None:
@@ -399,10 +482,9 @@ class FakePool:
         return lease.task_id not in self.mapped or lease.task_id in self.yielding
 
     def die(self, manager: FakeManager, host: FakeHost) -> None:
-        running = host.leases[: self.concurrency[host.context_key]]
         self.dying_words[host.host_id] = [
             (lease.task_id, lease.start)
-            for lease in running
+            for lease in host.running()
             if lease.task_id not in self.mapped or self._is_alone(lease)
         ]
         del manager.hosts[host.host_id]
@@ -420,12 +502,19 @@ class FakePool:
             assert held <= self.abandoned, "a host was stopped while it had a piece"
             del manager.hosts[host.host_id]
             manager.outbox.append(events.HostExited(host_id=host.host_id, description="stopped"))
+        elif isinstance(order, actions.SleepHost):
+            assert host.is_ready
+            assert not host.leases
+            host.state = HostState.DOZING
+        elif isinstance(order, actions.WakeHost):
+            assert host.state is HostState.ASLEEP
+            host.state = HostState.WAKING
         elif isinstance(order, actions.SendPiece):
             host.leases.append(
                 FakeLease(order.lease_id, order.task_id, order.start, order.stop, order.start)
             )
         else:
-            queued = host.leases[self.concurrency[host.context_key] :]
+            queued = host.leases[host.concurrency :]
             for lease in list(host.leases):
                 may_stop = lease in queued or lease.task_id in self.yielding
                 if lease.lease_id == order.lease_id and may_stop:
@@ -469,18 +558,18 @@ class FakePool:
                 is_busy = True
         for manager in list(self.managers.values()):
             for host in list(manager.hosts.values()):
-                if not host.is_ready:
-                    self.get_ready(manager, host)
-                    is_busy = True
-                elif not slow(host) and self.work(manager, host):
+                if self.change(manager, host) or (not slow(host) and self.work(manager, host)):
                     is_busy = True
         return is_busy
 
     # --- what must never happen ---------------------------------------------------------------
 
     def _note(self, event: Event) -> None:
-        if isinstance(event, events.HostReady) and event.host_id in self.known_hosts:
-            self.ready_hosts.add(event.host_id)
+        if isinstance(event, events.HostReady | events.HostAwake):
+            if event.host_id in self.known_hosts:
+                self.ready_hosts.add(event.host_id)
+        elif isinstance(event, events.HostAsleep) and event.host_id in self.known_hosts:
+            self.sleeping_hosts.add(event.host_id)
         elif isinstance(event, events.HostExited | events.SetupFailed):
             if event.host_id in self.known_hosts:
                 self._note_death(event.host_id)
@@ -521,25 +610,11 @@ class FakePool:
                 assert action.host_id not in self.known_hosts
                 self.known_hosts[action.host_id] = action.manager_id
                 self.managers[action.manager_id].inbox.append(action)
-            case actions.StopHost():
-                assert self.known_hosts[action.host_id] == action.manager_id
-                self.ready_hosts.discard(action.host_id)
+            case actions.StopHost() | actions.SleepHost() | actions.WakeHost():
+                self._note_order(action)
                 self.managers[action.manager_id].inbox.append(action)
-            case actions.SendPiece():
-                assert self.known_hosts[action.host_id] == action.manager_id
-                assert action.host_id in self.ready_hosts
-                assert action.task_id not in self.forgotten
-                assert self._may_get_something(action.manager_id)
-                if action.rival_id is not None:
-                    assert action.task_id in self.mapped
-                    assert not {action.rival_id, action.lease_id} & self.raced, "raced twice"
-                    self.raced |= {action.rival_id, action.lease_id}
-                self.managers[action.manager_id].inbox.append(action)
-            case actions.AbandonLease():
-                self.abandoned.add(action.lease_id)
-                self.managers[action.manager_id].inbox.append(action)
-            case actions.RevokeLease():
-                assert self.known_hosts[action.host_id] == action.manager_id
+            case actions.SendPiece() | actions.RevokeLease() | actions.AbandonLease():
+                self._note_lease(action)
                 self.managers[action.manager_id].inbox.append(action)
             case actions.DismissManager():
                 self._bury(action.manager_id)
@@ -548,8 +623,38 @@ class FakePool:
             case actions.ForgetTask():
                 assert action.task_id not in self.forgotten
                 self.forgotten.add(action.task_id)
+            case actions.TellTrouble():
+                self.told.append(action)
             case _:
                 self._deliver(action, event)
+
+    def _note_order(self, action: actions.StopHost | actions.SleepHost | actions.WakeHost) -> None:
+        assert self.known_hosts[action.host_id] == action.manager_id
+        match action:
+            case actions.StopHost():
+                self.ready_hosts.discard(action.host_id)
+                self.sleeping_hosts.discard(action.host_id)
+            case actions.SleepHost():
+                self.ready_hosts.remove(action.host_id)
+            case actions.WakeHost():
+                assert self._may_get_something(action.manager_id)
+                self.sleeping_hosts.remove(action.host_id)
+
+    def _note_lease(
+        self, action: actions.SendPiece | actions.RevokeLease | actions.AbandonLease
+    ) -> None:
+        assert self.known_hosts[action.host_id] == action.manager_id
+        match action:
+            case actions.SendPiece():
+                assert action.host_id in self.ready_hosts
+                assert action.task_id not in self.forgotten
+                assert self._may_get_something(action.manager_id)
+                if action.rival_id is not None:
+                    assert action.task_id in self.mapped
+                    assert not {action.rival_id, action.lease_id} & self.raced, "raced twice"
+                    self.raced |= {action.rival_id, action.lease_id}
+            case actions.AbandonLease():
+                self.abandoned.add(action.lease_id)
 
     def _deliver(self, action: Action, event: Event) -> None:
         match action:
@@ -606,3 +711,4 @@ class FakePool:
     def _forget_host(self, host_id: HostId) -> None:
         self.known_hosts.pop(host_id, None)
         self.ready_hosts.discard(host_id)
+        self.sleeping_hosts.discard(host_id)

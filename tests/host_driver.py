@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from parsl_pcm import pickling
-from parsl_pcm.context import ContextSet
+from parsl_pcm.context_set import ContextSet
 from parsl_pcm.types import ContextKey, Digest, HostId, LeaseId, Requirements, TaskId
 from parsl_pcm.wire import codec, stream
 from parsl_pcm.wire.codec import Envelope
@@ -23,8 +23,10 @@ from parsl_pcm.wire.messages import (
     PieceFinished,
     RevokePiece,
     RunPiece,
+    SleepHost,
     StartHost,
     StoreBlob,
+    WakeHost,
 )
 
 HOST_ID = HostId(7)
@@ -67,7 +69,9 @@ class HostDriver:
         """Have these received again, before all others."""
         self._received = [*envelopes, *self._received]
 
-    def start(self, recipe: Any = None, **requirements: Any) -> AnyMessage:
+    def start(
+        self, recipe: Any = None, *, env: dict[str, str] | None = None, **requirements: Any
+    ) -> AnyMessage:
         digest = None
         if recipe is not None:
             blob = pickling.dump_recipes(ContextSet([recipe]))
@@ -80,9 +84,19 @@ class HostDriver:
             requirements=Requirements(**requirements),
             device_ids=(),
             recipes=digest,
-            env={},
+            env=env or {},
         )
         self.send(Envelope(message))
+        return self.receive().message
+
+    def sleep(self) -> AnyMessage:
+        """Return what the host says to the order to sleep."""
+        self.send(Envelope(SleepHost(host_id=HOST_ID)))
+        return self.receive().message
+
+    def wake(self) -> AnyMessage:
+        """Return what the host says to the order to wake."""
+        self.send(Envelope(WakeHost(host_id=HOST_ID)))
         return self.receive().message
 
     def submit(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> LeaseId:

@@ -16,7 +16,7 @@ import zmq
 
 from parsl_pcm import pickling
 from parsl_pcm.config import ManagerConfig
-from parsl_pcm.context import ContextSet
+from parsl_pcm.context_set import ContextSet
 from parsl_pcm.types import ContextKey, HostId, LeaseId, Requirements, TaskId
 from parsl_pcm.wire import codec, sockets
 from parsl_pcm.wire.codec import Envelope
@@ -163,7 +163,8 @@ class InterchangeDriver:
 
 
 def children_of(manager: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    return psutil.Process(manager.pid).children(recursive=True)
+    children: list[psutil.Process] = psutil.Process(manager.pid).children(recursive=True)
+    return children
 
 
 def are_gone(processes: list[psutil.Process]) -> bool:
@@ -178,7 +179,7 @@ def are_gone(processes: list[psutil.Process]) -> bool:
 
 def is_zombie(process: psutil.Process) -> bool:
     try:
-        return process.status() == psutil.STATUS_ZOMBIE
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
 

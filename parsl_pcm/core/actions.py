@@ -33,7 +33,7 @@ class StopHost(BaseAction, frozen=True, kw_only=True, tag=True):
     manager_id: ManagerId
     host_id: HostId
     is_eviction: bool = False
-    """Whether it makes room for a host of another context."""
+    """Whether it makes room for a host of another context, or a person wanted it to end."""
 
 
 class SleepHost(BaseAction, frozen=True, kw_only=True, tag=True):

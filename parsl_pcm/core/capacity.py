@@ -7,113 +7,22 @@ different leftovers (a handful on a real pool), not as much as there are manager
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from parsl_pcm.core.records import HostRecord, ManagerRecord
-from parsl_pcm.types import Device, ManagerId, NodeResources, Requirements
-
-TOLERANCE = 1e-9
-"""Cores are floats (``cores_per_worker=0.1``): ten tenths shall fit into one."""
-
-
-class DeviceRoom(NamedTuple):
-    """What is free on one device."""
-
-    free_bytes: int
-    total_bytes: int
-    compute_capability: float
-
-
-class Room(NamedTuple):
-    """What is free on a node."""
-
-    cores: float
-    memory_bytes: int
-    num_hosts: int
-    devices: tuple[DeviceRoom, ...]
+from parsl_pcm.core.memory import Claim
+from parsl_pcm.core.records import ContextRecord, HostRecord, ManagerRecord
+from parsl_pcm.core.rooms import Room, fit, has, returned, taken, whole_room
+from parsl_pcm.types import ManagerId, NodeResources
 
 
 class Place(NamedTuple):
-    """Where a host would go."""
+    """Where a host would go, and what it would claim there."""
 
     manager: ManagerRecord
     device_positions: tuple[int, ...]
-
-
-UNBOUNDED = 1 << 30
-MEMORY_GRAIN_BYTES = 1 << 26
-"""Node memory is rounded up to this (67 MB): nodes that differ by a few kB are of one kind."""
-
-
-def whole_room(resources: NodeResources) -> Room:
-    """Return the room of a node with nothing on it."""
-    max_hosts = resources.max_hosts
-    return Room(
-        cores=resources.cores,
-        memory_bytes=-(-resources.memory_bytes // MEMORY_GRAIN_BYTES) * MEMORY_GRAIN_BYTES,
-        num_hosts=UNBOUNDED if max_hosts is None else max_hosts,
-        devices=tuple(_whole_device(device) for device in resources.devices),
-    )
-
-
-def _whole_device(device: Device) -> DeviceRoom:
-    # A device whose size the driver does not tell (0) must not be given away twice either.
-    memory_bytes = max(device.memory_bytes, 1)
-    return DeviceRoom(memory_bytes, memory_bytes, device.compute_capability or 0.0)
-
-
-def fit(room: Room, needs: Requirements) -> tuple[int, ...] | None:
-    """Return the positions of the devices to use; None if the needs do not fit into the room.
-
-    Of the devices that fit, those with the least free memory are used, so that larger ones stay
-    free for larger contexts.
-    """
-    if room.num_hosts < 1 or room.memory_bytes < needs.host_memory_bytes:
-        return None
-    if room.cores + TOLERANCE < (needs.cores or 0.0):
-        return None
-    usable = [i for i, device in enumerate(room.devices) if _device_fits(device, needs)]
-    if len(usable) < needs.gpus:
-        return None
-    usable.sort(key=lambda i: (room.devices[i].free_bytes, i))
-    return tuple(sorted(usable[: needs.gpus]))
-
-
-def _device_fits(device: DeviceRoom, needs: Requirements) -> bool:
-    if device.compute_capability < (needs.min_compute_capability or 0.0):
-        return False
-    return device.free_bytes >= _bytes_on(device, needs)
-
-
-def _bytes_on(device: DeviceRoom, needs: Requirements) -> int:
-    whole = needs.gpu_memory_bytes is None
-    return device.total_bytes if whole else needs.gpu_memory_bytes or 0
-
-
-def taken(room: Room, needs: Requirements, positions: tuple[int, ...]) -> Room:
-    """Return the room that is left when the needs are placed on these devices."""
-    return _changed(room, needs, positions, sign=-1)
-
-
-def returned(room: Room, needs: Requirements, positions: tuple[int, ...]) -> Room:
-    """Return the room that there is when the needs on these devices are over."""
-    return _changed(room, needs, positions, sign=1)
-
-
-def _changed(room: Room, needs: Requirements, positions: tuple[int, ...], *, sign: int) -> Room:
-    devices = tuple(
-        device._replace(free_bytes=device.free_bytes + sign * _bytes_on(device, needs))
-        if position in positions
-        else device
-        for position, device in enumerate(room.devices)
-    )
-    return Room(
-        cores=round(room.cores + sign * (needs.cores or 0.0), 6),
-        memory_bytes=room.memory_bytes + sign * needs.host_memory_bytes,
-        num_hosts=room.num_hosts + sign,
-        devices=devices,
-    )
+    variant: int
+    claim: Claim
 
 
 def anywhere(manager: ManagerRecord) -> bool:
@@ -156,68 +65,110 @@ class Capacity:
 
     def occupy(self, host: HostRecord) -> None:
         """Note that a host holds its share from now on."""
-        self._change(host, taken(self.room(host.manager), *_claim(host)))
+        room = self.room(host.manager)
+        self._change(host.manager, taken(room, host.claim, host.device_positions))
 
     def vacate(self, host: HostRecord) -> None:
         """Note that a host's process ended and its share is free."""
-        self._change(host, returned(self.room(host.manager), *_claim(host)))
+        room = self.room(host.manager)
+        self._change(host.manager, returned(room, host.claim, host.device_positions))
+
+    def change_claim(self, host: HostRecord, claim: Claim) -> None:
+        """Note that a host claims something else from now on, whether there is room for it."""
+        self.vacate(host)
+        host.claim = claim
+        self.occupy(host)
+
+    def fits_back(self, host: HostRecord) -> bool:
+        """Whether a sleeping host may have again what it claims while awake."""
+        positions = host.device_positions
+        room = returned(self.room(host.manager), host.claim, positions)
+        return has(room, host.awake_claim, positions)
+
+    def is_overdrawn(self, host: HostRecord) -> bool:
+        """Whether its devices, or its node, have less memory than the hosts there hold."""
+        room = self.room(host.manager)
+        devices = [room.devices[position] for position in host.device_positions]
+        return room.memory_bytes < 0 or any(device.is_overdrawn for device in devices)
 
     def room(self, manager: ManagerRecord) -> Room:
         """Return what is free on a manager."""
         return self._room[manager.manager_id]
 
     def find(
-        self, needs: Requirements, accepts: Callable[[ManagerRecord], bool] = anywhere
+        self,
+        context: ContextRecord,
+        accepts: Callable[[ManagerRecord], bool] = anywhere,
+        rank: Callable[[str], float] | None = None,
     ) -> Place | None:
-        """Return where a host with these needs can go now, on the node with most left; or None."""
+        """Return where a host of a context can go now; None if there is no room for it.
+
+        Parameters
+        ----------
+        context
+            What the host shall build.
+        accepts
+            Which managers may be taken.
+        rank
+            How good a kind of device (``HostRecord.device_kind``) is, lower is better. Among equal
+            ones, and without it, the node with most left is taken.
+        """
+        places = self._places(context, accepts)
+        if rank is None:
+            return next(places, None)
+        return min(places, key=lambda place: rank(kind_at(context, place)), default=None)
+
+    def _places(
+        self, context: ContextRecord, accepts: Callable[[ManagerRecord], bool]
+    ) -> Iterator[Place]:
+        """Yield one place for each kind of leftover, on the emptiest nodes first."""
         if self._emptiest_first is None:
             self._emptiest_first = sorted(self._groups, key=_emptiest_first)
         for room in self._emptiest_first:
-            positions = fit(room, needs)
-            if positions is None:
+            spot = fit(room, context)
+            if spot is None:
                 continue
             for manager in self._groups[room].values():
                 if accepts(manager):
-                    return Place(manager, positions)
-        return None
+                    yield Place(manager, *spot)
+                    break
 
     def find_victims(
         self,
-        idle: Iterable[HostRecord],
-        needs: Requirements,
+        candidates: Iterable[HostRecord],
+        context: ContextRecord,
         accepts: Callable[[ManagerRecord], bool] = anywhere,
     ) -> list[HostRecord]:
-        """Return hosts of one node that make room for these needs when they end.
+        """Return hosts of one node that make room for one of a context when they end.
 
-        Takes the first of ``idle`` that will do; empty if none of them helps.
+        Takes the first of the candidates that will do; empty if none of them helps.
         """
         room_of: dict[ManagerId, Room] = {}
         victims_of: dict[ManagerId, list[HostRecord]] = {}
-        for host in idle:
+        for host in candidates:
             manager_id = host.manager.manager_id
             if not accepts(host.manager):
                 continue
-            room = returned(room_of.get(manager_id, self._room[manager_id]), *_claim(host))
-            room_of[manager_id] = room
+            room = room_of.get(manager_id, self._room[manager_id])
+            room = room_of[manager_id] = returned(room, host.claim, host.device_positions)
             victims_of.setdefault(manager_id, []).append(host)
-            if fit(room, needs) is not None:
-                return _needed(victims_of[manager_id], room, needs)
+            if fit(room, context) is not None:
+                return _needed(victims_of[manager_id], room, context)
         return []
 
-    def could_ever_fit(self, needs: Requirements) -> bool:
-        """Whether a node that is known, or may come, could hold these needs alone.
+    def could_ever_fit(self, context: ContextRecord) -> bool:
+        """Whether a node that is known, or may come, could hold a host of a context alone.
 
         True while nothing is known of either.
         """
         rooms = [*self._kinds, *self._possible]
-        return not rooms or any(fit(room, needs) is not None for room in rooms)
+        return not rooms or any(fit(room, context) is not None for room in rooms)
 
     def kinds(self) -> list[Room]:
         """Return the different nodes that are or were connected, as they are when empty."""
         return list(self._kinds)
 
-    def _change(self, host: HostRecord, room: Room) -> None:
-        manager = host.manager
+    def _change(self, manager: ManagerRecord, room: Room) -> None:
         if self._take_out(manager.manager_id):
             self._put(manager, room)
         else:
@@ -242,16 +193,22 @@ class Capacity:
         return True
 
 
-def _claim(host: HostRecord) -> tuple[Requirements, tuple[int, ...]]:
-    return host.context.requirements, host.device_positions
+def could_hold(manager: ManagerRecord, context: ContextRecord) -> bool:
+    """Whether a node with nothing on it has room for a host of a context."""
+    return fit(whole_room(manager.resources), context) is not None
 
 
-def _needed(victims: list[HostRecord], room: Room, needs: Requirements) -> list[HostRecord]:
+def kind_at(context: ContextRecord, place: Place) -> str:
+    """Return the kind of device of a host at this place."""
+    return context.kind(place.manager.device_kind(place.device_positions), place.variant)
+
+
+def _needed(victims: list[HostRecord], room: Room, context: ContextRecord) -> list[HostRecord]:
     """Return the victims without those that may stay; ``room`` is what all of them leave."""
     needed = []
     for victim in victims:
-        less = taken(room, *_claim(victim))
-        if fit(less, needs) is not None:
+        less = taken(room, victim.claim, victim.device_positions)
+        if fit(less, context) is not None:
             room = less
         else:
             needed.append(victim)
@@ -259,5 +216,5 @@ def _needed(victims: list[HostRecord], room: Room, needs: Requirements) -> list[
 
 
 def _emptiest_first(room: Room) -> tuple[float, int, int, Room]:
-    free_bytes = sum(device.free_bytes for device in room.devices)
+    free_bytes = sum(device.free_bytes - device.asleep_bytes for device in room.devices)
     return (-room.cores, -free_bytes, -room.num_hosts, room)

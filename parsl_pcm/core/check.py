@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
-from parsl_pcm.core.capacity import taken, whole_room
 from parsl_pcm.core.cluster import Cluster
 from parsl_pcm.core.records import (
     ContextRecord,
@@ -17,8 +16,14 @@ from parsl_pcm.core.records import (
     PieceRecord,
     TaskRecord,
 )
+from parsl_pcm.core.rooms import RESERVE_PARTS, Room, taken, whole_room
 from parsl_pcm.core.transitions import HostState, ManagerState
 from parsl_pcm.types import TaskId
+
+SERVING = (HostState.STARTING, HostState.READY, HostState.WAKING)
+"""States in which a context counts on a host."""
+GOING = (HostState.READY, HostState.DOZING, HostState.STOPPING)
+"""States in which a host may have to make room for another one."""
 
 
 def check(cluster: Cluster) -> None:
@@ -101,26 +106,37 @@ def _check_host(cluster: Cluster, host: HostRecord) -> None:
     assert host.num_items == num_items, host.host_id
     running = host.running()
     assert all(lease.started_at is not None for lease in running), host.host_id
-    is_serving = (
-        host.state in (HostState.STARTING, HostState.READY)
-        and host.manager.state is ManagerState.ACTIVE
+    is_available = (
+        host.manager.state is ManagerState.ACTIVE
         and not host.is_out_of_time
+        and not host.is_leaving
     )
+    is_serving = is_available and host.state in SERVING
     assert (host.host_id in host.context.hosts) == is_serving, host.host_id
     takes_pieces = (
-        host.state is HostState.READY
-        and host.manager.state is ManagerState.ACTIVE
+        is_available
+        and host.state is HostState.READY
         and not host.is_exclusive
-        and not host.is_out_of_time
         and host.context.reserved is not host
     )
     assert (host.host_id in host.context.loads) == takes_pieces, host.host_id
     assert (host.host_id in cluster.idle) == (takes_pieces and host.load == 0), host.host_id
+    is_asleep = host.state is HostState.ASLEEP
+    is_known_asleep = is_asleep and host.manager.state is ManagerState.ACTIVE
+    assert (host.host_id in host.context.asleep) == is_known_asleep, host.host_id
+    is_on_its_way_out = host.state is HostState.STOPPING
+    assert is_asleep or is_on_its_way_out or host.claim == host.awake_claim, host.host_id
+    assert not is_asleep or (host.claim.cores, host.claim.num_hosts) == (0.0, 0), host.host_id
+    is_promised = host.promised_to is not None
+    assert not is_promised or host.state in GOING, f"host {host.host_id} is promised and stays"
+    is_free_to_go = host.state is HostState.READY and host.load == 0
+    assert not host.is_leaving or not is_free_to_go, f"host {host.host_id} does not leave"
 
 
 def _check_context(cluster: Cluster, context: ContextRecord) -> None:
     states = Counter(host.state for host in context.hosts.values())
-    assert context.num_starting == states[HostState.STARTING], context.name
+    num_starting = states[HostState.STARTING] + states[HostState.WAKING]
+    assert context.num_starting == num_starting, context.name
     num_promised = sum(host.promised_to is context for host in cluster.hosts.values())
     assert context.num_promised == num_promised, context.name
     tasks = [task for task in cluster.tasks.values() if task.context is context]
@@ -138,18 +154,37 @@ def _check_context(cluster: Cluster, context: ContextRecord) -> None:
 
 
 def _check_capacity(cluster: Cluster) -> None:
-    """No node is given away twice."""
+    """No node is given away twice, but for what was measured later."""
     for manager in cluster.managers.values():
-        room = whole_room(manager.resources)
+        room = granted = whole_room(manager.resources)
         for host in manager.hosts.values():
-            room = taken(room, host.context.requirements, host.device_positions)
+            room = taken(room, host.claim, host.device_positions)
+            granted = taken(granted, host.granted, host.device_positions)
         assert room == cluster.capacity.room(manager), manager.manager_id
-        assert room.num_hosts >= 0, manager.manager_id
-        assert room.cores >= 0, manager.manager_id
-        assert room.memory_bytes >= 0, manager.manager_id
-        assert all(device.free_bytes >= 0 for device in room.devices), manager.manager_id
+        assert granted.num_hosts >= 0, manager.manager_id
+        assert granted.cores >= 0, manager.manager_id
+        assert granted.memory_bytes >= 0, manager.manager_id
+        for position in range(len(granted.devices)):
+            _check_device(manager, granted, position)
         num_leases = sum(host.load for host in manager.hosts.values())
         assert manager.num_leases == num_leases, manager.manager_id
+
+
+def _check_device(manager: ManagerRecord, granted: Room, position: int) -> None:
+    """Hosts that share a device leave the reserve free."""
+    claims = [
+        host.granted
+        for host in manager.hosts.values()
+        if position in host.device_positions and host.granted.gpu_memory_bytes != 0
+    ]
+    device = granted.devices[position]
+    if None in [claim.gpu_memory_bytes for claim in claims]:
+        assert sum(claim.is_awake for claim in claims) == 1, (manager.manager_id, position)
+        assert device.free_bytes == 0, (manager.manager_id, position)
+        return
+    reserve_bytes = device.total_bytes // RESERVE_PARTS if len(claims) > 1 else 0
+    free_bytes = device.free_bytes - device.asleep_bytes
+    assert free_bytes >= reserve_bytes, (manager.manager_id, position)
 
 
 def _check_leaving(manager: ManagerRecord) -> None:
@@ -158,6 +193,6 @@ def _check_leaving(manager: ManagerRecord) -> None:
         assert not manager.is_closing, manager.manager_id
         return
     states = [host.state for host in manager.hosts.values()]
-    assert HostState.STARTING not in states, manager.manager_id
+    assert not set(states) - {HostState.READY, HostState.STOPPING}, manager.manager_id
     if manager.state is ManagerState.DRAINING:
         assert manager.is_dismissed == (manager.num_leases == 0), manager.manager_id

@@ -11,7 +11,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from parsl_pcm.core.capacity import Capacity, Place, fit, whole_room
+from parsl_pcm.core.capacity import Capacity, Place
+from parsl_pcm.core.memory import Claim, Held, claim_asleep, claim_awake
 from parsl_pcm.core.narrowing import Span
 from parsl_pcm.core.records import (
     ContextRecord,
@@ -84,7 +85,7 @@ class Cluster:
             return
         context = piece.task.context
         if context.num_waiting == 0:
-            context.last_leased = now
+            context.last_leased = context.began_waiting = now
         (context.suspects if piece.is_suspect else context.backlog).push(piece)
 
     def split(self, piece: PieceRecord, spans: Sequence[Span], now: float) -> None:
@@ -110,9 +111,11 @@ class Cluster:
         host.manager.num_leases += 1
         host.num_items += piece.stop - piece.start
         host.was_used = True
-        if len(host.leases) <= host.context.requirements.max_concurrency:
+        if len(host.leases) <= host.requirements.max_concurrency:
             lease.started_at = now
-        host.context.last_leased = now
+        context = host.context
+        context.num_hits += host.ready_since < now
+        context.last_leased = host.used_at = now
         host.is_exclusive = piece.is_suspect
         self.offer(host, now)
         return lease
@@ -154,7 +157,7 @@ class Cluster:
         host.is_exclusive = False
         host.manager.num_leases -= 1
         host.manager.idle_since = now
-        concurrency = host.context.requirements.max_concurrency
+        concurrency = host.requirements.max_concurrency
         if len(host.leases) >= concurrency:  # the first of those that waited runs now
             runs_now = next(islice(host.leases.values(), concurrency - 1, None))
             if runs_now.started_at is None:
@@ -173,33 +176,75 @@ class Cluster:
     def add_host(self, context: ContextRecord, place: Place) -> HostRecord:
         """Record a host that is about to be started."""
         self._last_host_id += 1
-        host = HostRecord(HostId(self._last_host_id), context, *place)
+        manager, positions, variant, claim = place
+        host_id = HostId(self._last_host_id)
+        host = HostRecord(host_id, context, manager, positions, variant, claim)
+        host.started_at = self.now
         self.hosts[host.host_id] = host
         context.hosts[host.host_id] = host
         host.manager.hosts[host.host_id] = host
         context.num_starting += 1
+        context.num_loads += 1
         self.capacity.occupy(host)
         return host
 
     def host_ready(self, host: HostRecord, now: float) -> None:
         """Note that the context of a host is live."""
+        self._go_live(host, now)
+        context = host.context
+        context.num_ready_ever += 1
+        context.num_setup_deaths = 0
+        context.quarantine.forget(host.manager.manager_id)  # it can be built there after all
+
+    def host_awake(self, host: HostRecord, now: float) -> None:
+        """Note that the context of a host is live again."""
+        self._go_live(host, now)
+        count_rate(host)
+
+    def _go_live(self, host: HostRecord, now: float) -> None:
         host.state = step(HOST_TRANSITIONS, host.state, HostState.READY)
+        host.ready_since = now
         host.context.num_starting -= 1
-        host.context.num_ready_ever += 1
-        host.context.num_setup_deaths = 0
         self.offer(host, now)
+
+    def host_dozing(self, host: HostRecord) -> None:
+        """Note that an idle host was asked to sleep; it keeps its share until it does."""
+        host.state = step(HOST_TRANSITIONS, host.state, HostState.DOZING)
+        self._withdraw(host)
+
+    def host_asleep(self, host: HostRecord, held: Held) -> ContextRecord | None:
+        """Note that the context of a host sleeps; return for whom it did so, if for anybody."""
+        host.state = step(HOST_TRANSITIONS, host.state, HostState.ASLEEP)
+        self.capacity.change_claim(host, claim_asleep(host.requirements, held))
+        least_bytes = min(host.granted.host_memory_bytes, host.claim.host_memory_bytes)
+        host.granted = Claim(host_memory_bytes=least_bytes)
+        favoured = host.promised_to
+        if favoured is not None:
+            favoured.num_promised -= 1
+        host.promised_to = None
+        host.is_leaving = False
+        if host.manager.state is ManagerState.ACTIVE:
+            host.context.asleep[host.host_id] = host
+        return favoured
+
+    def host_waking(self, host: HostRecord) -> None:
+        """Note that a host was asked to wake up: it has its whole share again."""
+        host.state = step(HOST_TRANSITIONS, host.state, HostState.WAKING)
+        del host.context.asleep[host.host_id]
+        host.context.hosts[host.host_id] = host
+        host.context.num_starting += 1
+        self.capacity.change_claim(host, host.awake_claim)
+        host.granted = host.claim
 
     def host_stopping(self, host: HostRecord) -> None:
         """Note that a host was asked to end; it keeps its share of the node until it has."""
-        if host.state is HostState.STARTING:
-            host.context.num_starting -= 1
+        self._count_no_more_as_coming(host)
         host.state = step(HOST_TRANSITIONS, host.state, HostState.STOPPING)
         self._withdraw(host)
 
     def remove_host(self, host: HostRecord, now: float) -> None:
         """Forget a host whose process is gone; what it held waits again."""
-        if host.state is HostState.STARTING:
-            host.context.num_starting -= 1
+        self._count_no_more_as_coming(host)
         host.state = step(HOST_TRANSITIONS, host.state, HostState.GONE)
         if host.promised_to is not None:
             host.promised_to.num_promised -= 1
@@ -210,6 +255,47 @@ class Cluster:
         for lease in list(host.leases.values()):
             self.give_back(lease, now)
 
+    def _count_no_more_as_coming(self, host: HostRecord) -> None:
+        host.context.num_starting -= host.state in (HostState.STARTING, HostState.WAKING)
+
+    def promise(self, host: HostRecord, newcomer: ContextRecord) -> None:
+        """Note for whom the place of a host is that is about to leave, sleep or end."""
+        if host.promised_to is None:
+            host.promised_to = newcomer
+            newcomer.num_promised += 1
+            if host.context.hosts.keys() == {host.host_id}:
+                host.context.gave_way_at = self.now
+
+    def reclaim(self, host: HostRecord, newcomer: ContextRecord) -> None:
+        """Promise the place of a ready host: it gets no new piece, and finishes what it holds."""
+        self.promise(host, newcomer)
+        host.is_leaving = True
+        self._withdraw(host)
+
+    def keep(self, host: HostRecord) -> None:
+        """Let a ready host stay that was promised to a context which does not need it any more."""
+        if host.promised_to is not None:
+            host.promised_to.num_promised -= 1
+            host.promised_to = None
+        host.is_leaving = False
+        if host.manager.state is ManagerState.ACTIVE and not host.is_out_of_time:
+            host.context.hosts[host.host_id] = host
+            count_rate(host)
+        self.offer(host, self.now)
+
+    def measure(self, host: HostRecord, held: Held) -> bool:
+        """Take in what a host holds while awake; say whether there is less than it holds."""
+        context, way = host.context, host.requirements
+        names = host.manager.device_names(host.device_positions)
+        context.memory.add(host.variant, names, held)
+        most = context.memory.on_all(host.variant, names)
+        host.awake_claim = claim_awake(way, most)
+        is_awake = host.state not in (HostState.ASLEEP, HostState.STOPPING)
+        if not is_awake or host.claim == host.awake_claim:
+            return False
+        self.capacity.change_claim(host, host.awake_claim)
+        return self.capacity.is_overdrawn(host)
+
     def reserve(self, host: HostRecord) -> None:
         """Offer a host to no piece until it is idle."""
         host.context.reserved = host
@@ -218,16 +304,17 @@ class Cluster:
     def offer(self, host: HostRecord, now: float) -> None:
         """Bring the lists of hosts that may get a piece up to date with the load of this one."""
         context = host.context
+        has_work = bool(host.leases)
         self.idle.pop(host.host_id, None)
         if host.is_out_of_time:
             self._take_back_in(host)
-        if host.load == 0:
+        if not has_work:
             host.idle_since = now
             if context.reserved is host:
                 context.reserved = None
         if self._may_get_pieces(host):
             context.loads.put(host)
-            if host.load == 0:
+            if not has_work:
                 self.idle[host.host_id] = host
         else:
             context.loads.discard(host)
@@ -235,7 +322,7 @@ class Cluster:
     def _may_get_pieces(self, host: HostRecord) -> bool:
         if host.state is not HostState.READY or host.manager.state is not ManagerState.ACTIVE:
             return False
-        return not host.is_exclusive and host.context.reserved is not host
+        return not (host.is_exclusive or host.is_leaving) and host.context.reserved is not host
 
     def set_aside(self, host: HostRecord) -> None:
         """Offer a host to no piece, since its node ends too soon; until one of its leases ends.
@@ -247,7 +334,8 @@ class Cluster:
 
     def _take_back_in(self, host: HostRecord) -> None:
         host.is_out_of_time = False
-        if host.state is HostState.READY and host.manager.state is ManagerState.ACTIVE:
+        is_active = host.manager.state is ManagerState.ACTIVE
+        if host.state is HostState.READY and is_active and not host.is_leaving:
             host.context.hosts[host.host_id] = host
             count_rate(host)
 
@@ -255,6 +343,7 @@ class Cluster:
         context = host.context
         discount_rate(host)
         context.hosts.pop(host.host_id, None)
+        context.asleep.pop(host.host_id, None)
         context.loads.discard(host)
         if context.reserved is host:
             context.reserved = None
@@ -275,7 +364,7 @@ class Cluster:
         """
         manager.state = step(MANAGER_TRANSITIONS, manager.state, state)
         self.capacity.close(manager)
-        self._forget_failures(manager)
+        self._forget_quarantine(manager)
         for host in manager.hosts.values():
             self._withdraw(host)
 
@@ -287,17 +376,8 @@ class Cluster:
         for host in list(manager.hosts.values()):
             self.remove_host(host, now)
         self.capacity.remove(manager)
-        self._forget_failures(manager)
+        self._forget_quarantine(manager)
 
-    def has_untried_manager(self, context: ContextRecord) -> bool:
-        """Whether a node takes work, could hold the context, and has not failed to build it."""
-        return any(
-            manager.state is ManagerState.ACTIVE
-            and manager.manager_id not in context.failures
-            and fit(whole_room(manager.resources), context.requirements) is not None
-            for manager in self.managers.values()
-        )
-
-    def _forget_failures(self, manager: ManagerRecord) -> None:
+    def _forget_quarantine(self, manager: ManagerRecord) -> None:
         for context in self.contexts.values():
-            context.failures.pop(manager.manager_id, None)
+            context.quarantine.forget(manager.manager_id)

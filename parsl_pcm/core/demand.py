@@ -14,15 +14,20 @@ from parsl_pcm.core.records import ContextRecord, ManagerRecord
 from parsl_pcm.core.transitions import HostState
 from parsl_pcm.types import BlockId, ContextKey
 
+COMING = (HostState.STARTING, HostState.WAKING)
+
 
 class ContextDemand(NamedTuple):
-    """What one context could use now."""
+    """What one context could use now; its ``ways`` say on which devices."""
 
     context: ContextRecord
     num_wanted: int
-    """Hosts that could share its open work, in total."""
+    """Hosts that could share its open work, in total, or those that shall be warm if more."""
     num_hosts: int
-    """Hosts that take its pieces or will soon; not those that only finish what they hold."""
+    """Hosts that take its pieces, will soon, or sleep and can wake up where they are.
+
+    Not those that only finish what they hold: their node goes, or their place is wanted.
+    """
     num_open: int
     """Its items that wait, or are leased to those hosts."""
 
@@ -39,20 +44,25 @@ class BlockUse(NamedTuple):
     """Seconds since its last lease ended, or since it came; 0.0 while it has leases."""
     setup_s: float | None
     """Mean set-up time of the context warm there that takes longest; None: nothing is warm."""
+    keep_warm_s: float = 0.0
+    """The longest that a host which is warm there shall be kept without work."""
 
 
 def context_demands(cluster: Cluster, policy: Policy, now: float) -> list[ContextDemand]:
-    """Return an entry for each context that has open work or hosts."""
+    """Return an entry for each context that has open work or hosts, or shall be warm."""
     leaving: Counter[ContextKey] = Counter()
     for host in cluster.hosts.values():
         if host.num_items and host.host_id not in host.context.hosts:
             leaving[host.context.context_key] += host.num_items
+    can_wake = cluster.capacity.fits_back
     demands = []
     for context in cluster.contexts.values():
         num_open = max(0, context.num_open_items - leaving[context.context_key])
-        if num_open or context.num_hosts:
-            num_wanted = policy.hosts_wanted(context, num_open, now) if num_open else 0
-            demands.append(ContextDemand(context, num_wanted, context.num_hosts, num_open))
+        num_hosts = context.num_hosts + sum(map(can_wake, context.asleep.values()))
+        if num_open or num_hosts or context.num_warm:
+            num_useful = policy.hosts_wanted(context, num_open, now) if num_open else 0
+            num_wanted = max(num_useful, context.num_warm)
+            demands.append(ContextDemand(context, num_wanted, num_hosts, num_open))
     return demands
 
 
@@ -67,16 +77,14 @@ def block_uses(cluster: Cluster, now: float) -> list[BlockUse]:
 def _use(block_id: BlockId, managers: list[ManagerRecord], now: float) -> BlockUse:
     hosts = [host for manager in managers for host in manager.hosts.values()]
     num_leases = sum(manager.num_leases for manager in managers)
-    measured = [
-        host.context.setup_s.value
-        for host in hosts
-        if host.state is HostState.READY and host.context.setup_s.value is not None
-    ]
+    warm = [host for host in hosts if host.state is HostState.READY]
+    setups_s = [host.context.setup_s.value for host in warm]
     return BlockUse(
         block_id=block_id,
         num_managers=len(managers),
         num_leases=num_leases,
-        num_starting=sum(host.state is HostState.STARTING for host in hosts),
+        num_starting=sum(host.state in COMING for host in hosts),
         idle_s=0.0 if num_leases else now - max(manager.idle_since for manager in managers),
-        setup_s=max(measured, default=None),
+        setup_s=max((seconds for seconds in setups_s if seconds is not None), default=None),
+        keep_warm_s=max((host.requirements.keep_warm_s or 0.0 for host in warm), default=0.0),
     )

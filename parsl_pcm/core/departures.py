@@ -13,18 +13,12 @@ import math
 
 from parsl_pcm.core import actions
 from parsl_pcm.core.actions import Action
-from parsl_pcm.core.capacity import fit, whole_room
+from parsl_pcm.core.blame import Blame
+from parsl_pcm.core.capacity import could_hold
 from parsl_pcm.core.cluster import Cluster
 from parsl_pcm.core.dispatch import Dispatcher
 from parsl_pcm.core.endings import Endings
-from parsl_pcm.core.records import (
-    Blame,
-    ContextRecord,
-    HostRecord,
-    LeaseRecord,
-    ManagerRecord,
-    PieceRecord,
-)
+from parsl_pcm.core.records import HostRecord, LeaseRecord, ManagerRecord, PieceRecord
 from parsl_pcm.core.timers import TimerKind, Timers
 from parsl_pcm.core.transitions import HostState, ManagerState
 from parsl_pcm.core.walltime import LEAVE_S, enough_s, left_s, rest_s
@@ -46,6 +40,8 @@ _OF_MANAGER = (
     TimerKind.SETTLE,
     TimerKind.END,
 )
+
+_ON_THE_WAY = (HostState.STARTING, HostState.DOZING, HostState.WAKING)
 
 
 class Departures:
@@ -155,7 +151,7 @@ class Departures:
         for manager in list(self._cluster.managers.values()):
             if manager.whole_s == math.inf or not self._is_unused(manager):
                 continue
-            fitting = [c for c in waiting if self._could_hold(manager, c)]
+            fitting = [c for c in waiting if could_hold(manager, c)]
             remaining_s = left_s(manager, self._cluster.now)
             if fitting and all(remaining_s <= needed_s[c.context_key] for c in fitting):
                 self.drain(manager)
@@ -167,11 +163,8 @@ class Departures:
         return (
             manager.state is ManagerState.ACTIVE
             and manager.num_leases == 0
-            and all(host.state is not HostState.STARTING for host in manager.hosts.values())
+            and all(host.state not in _ON_THE_WAY for host in manager.hosts.values())
         )
-
-    def _could_hold(self, manager: ManagerRecord, context: ContextRecord) -> bool:
-        return fit(whole_room(manager.resources), context.requirements) is not None
 
     # --- blame --------------------------------------------------------------------------------
 
@@ -249,4 +242,6 @@ class Departures:
             self._endings.give_up_if_hopeless(context)
             if context.num_waiting:
                 self._dispatcher.dispatch(context)
+            elif context.num_warm:
+                self._placement.keep_warm(context)
         self._placement.feed_hungry()

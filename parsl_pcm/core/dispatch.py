@@ -210,15 +210,7 @@ class Dispatcher:
 
     def revoke(self, lease: LeaseRecord) -> None:
         """Ask for a piece back, once."""
-        if lease.is_revoking:
-            return
-        lease.is_revoking = True
-        host = lease.host
-        self._decided.append(
-            actions.RevokeLease(
-                manager_id=host.manager.manager_id, host_id=host.host_id, lease_id=lease.lease_id
-            )
-        )
+        self.placement.orders.revoke(lease)
 
     def abandon(self, lease: LeaseRecord) -> None:
         """Give a lease up; its piece waits again, unless a rival has it."""

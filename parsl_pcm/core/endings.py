@@ -10,23 +10,32 @@ from collections.abc import Sequence
 
 from parsl_pcm.core import actions
 from parsl_pcm.core.actions import Action, FailureReason
+from parsl_pcm.core.blame import Explanation
+from parsl_pcm.core.capacity import could_hold
 from parsl_pcm.core.cluster import Cluster
 from parsl_pcm.core.dispatch import Dispatcher
 from parsl_pcm.core.events import HostExited
-from parsl_pcm.core.explain import explain_kill, explain_misfit, explain_setup
-from parsl_pcm.core.narrowing import MAX_PARTS, Span, split_killer, split_raised
-from parsl_pcm.core.records import (
-    ContextRecord,
-    Explanation,
-    LeaseRecord,
-    PieceRecord,
-    TaskRecord,
+from parsl_pcm.core.explain import (
+    explain_kill,
+    explain_misfit,
+    explain_not_warm,
+    explain_setup,
+    explain_waiting,
 )
-from parsl_pcm.core.transitions import HostState, TaskState
+from parsl_pcm.core.narrowing import MAX_PARTS, Span, split_killer, split_raised
+from parsl_pcm.core.quarantine import Quarantine
+from parsl_pcm.core.records import ContextRecord, LeaseRecord, PieceRecord, TaskRecord
+from parsl_pcm.core.rooms import fit
+from parsl_pcm.core.transitions import HostState, ManagerState, TaskState
+from parsl_pcm.core.troubles import Troubles
 from parsl_pcm.types import NodeResources
 
-MAX_SETUP_FAILURES = 2
-"""A set-up that failed on so many nodes and never worked is the recipe's fault, not the nodes'."""
+MAX_ALIKE = 2
+"""A set-up that never worked and went wrong in the same way on so many nodes: the recipe is bad."""
+MAX_FAILURES = 3
+"""Likewise, in whatever ways."""
+SOON_S = 60.0
+"""A context that has worked waits so long for the end of a quarantine, if nothing else is left."""
 
 
 class Endings:
@@ -56,6 +65,8 @@ class Endings:
         self._cluster = cluster
         self._dispatcher = dispatcher
         self._decided = decided
+        self.troubles = Troubles(decided)
+        """What users are told of contexts that go on."""
         self._max_attempts = max_attempts
         self._possible_nodes = possible_nodes
 
@@ -156,30 +167,58 @@ class Endings:
     # --- hopeless contexts --------------------------------------------------------------------
 
     def fits_somewhere(self, context: ContextRecord) -> bool:
-        """Fail what waits for a context that no node known so far, or to come, could ever hold."""
+        """Fail what waits for a context that no node known so far, or to come, could ever hold.
+
+        What waits for a node that was never there is told so.
+        """
         capacity = self._cluster.capacity
-        if capacity.could_ever_fit(context.requirements):
+        kinds = capacity.kinds()
+        if any(fit(kind, context) is not None for kind in kinds):
+            context.told.discard("waits")
             return True
-        why = explain_misfit(context, capacity.kinds(), self._possible_nodes)
+        if capacity.could_ever_fit(context):
+            if kinds:
+                self.troubles.tell(context, "waits", explain_waiting(context, kinds))
+            return True
+        why = explain_misfit(context, kinds, self._possible_nodes)
         self._fail_waiting(context, FailureReason.DOES_NOT_FIT, why)
         return False
 
     def give_up_if_hopeless(self, context: ContextRecord) -> None:
-        """Fail what waits for a context that fails everywhere, with the first failure."""
-        num_failures = len(context.failures)
-        if num_failures == 0:
-            return
-        never_worked = context.num_ready_ever == 0 and num_failures >= MAX_SETUP_FAILURES
-        has_chance = context.hosts or self._cluster.has_untried_manager(context)
-        if has_chance and not never_worked:
+        """Fail what waits for a context that cannot be built, with the first failure.
+
+        The next call tries again. Nothing keeps it warm any more: nobody would hear that it fails.
+        """
+        if not context.quarantine or not self._is_hopeless(context):
             return
         why = explain_setup(context)
-        context.failures.clear()
+        if context.num_warm:
+            context.num_warm = 0
+            self.troubles.tell(context, f"warm: {why.message}", explain_not_warm(context, why))
+        context.quarantine.clear()
         context.num_setup_deaths = 0
         for host in list(context.hosts.values()):
             if host.state is HostState.STARTING:
                 self._dispatcher.placement.stop_host(host)
         self._fail_waiting(context, FailureReason.SETUP_FAILED, why)
+
+    def _is_hopeless(self, context: ContextRecord) -> bool:
+        """Whether a context that failed on some nodes will not work on any.
+
+        Where most of its hosts are still at it, one of them may show that it is the nodes.
+        """
+        never_worked = context.num_ready_ever == 0
+        quarantine = context.quarantine
+        if never_worked and len(quarantine) > context.num_starting and is_recipe_bad(quarantine):
+            return True
+        if context.hosts or context.asleep:
+            return False
+        managers = [m for m in self._cluster.managers.values() if m.state is ManagerState.ACTIVE]
+        fitting = [m for m in managers if could_hold(m, context)]
+        if never_worked:
+            return all(manager.manager_id in quarantine for manager in fitting)
+        soon = self._cluster.now + SOON_S
+        return not any(context.may_try(manager, soon) for manager in fitting)
 
     def _fail_waiting(
         self, context: ContextRecord, reason: FailureReason, why: Explanation
@@ -187,3 +226,8 @@ class Endings:
         waiting = [*context.suspects.pieces(), *context.backlog.pieces()]
         for task in {piece.task.task_id: piece.task for piece in waiting}.values():
             self.fail(task, reason, why)
+
+
+def is_recipe_bad(quarantine: Quarantine) -> bool:
+    """Whether so many nodes have failed that it is the recipe's fault, if it never worked."""
+    return len(quarantine) >= MAX_FAILURES or quarantine.num_alike() >= MAX_ALIKE

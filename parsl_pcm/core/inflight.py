@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from parsl_pcm.core.records import ContextRecord, HostRecord
+    from parsl_pcm.core.records import HostRecord
 
 FIRST_PLACES = 16
 """Places at first; a context with no more than these gets all of them at once."""
@@ -44,15 +44,15 @@ class InFlight:
         self.num_pieces = self.num_items = 0
 
 
-def is_learned(context: ContextRecord) -> bool:
-    """Whether the hosts of a context begin with fewer places than they may have."""
-    return context.requirements.max_concurrency > FIRST_PLACES
+def is_learned(host: HostRecord) -> bool:
+    """Whether a host begins with fewer places than it may have."""
+    return host.requirements.max_concurrency > FIRST_PLACES
 
 
-def first_places(context: ContextRecord, device_kind: str) -> int:
+def first_places(host: HostRecord) -> int:
     """Return how many places a new host gets: what such hosts have learned, or a few."""
-    max_concurrency = context.requirements.max_concurrency
-    return min(max_concurrency, context.places.get(device_kind, FIRST_PLACES))
+    learned = host.context.places.get(host.device_kind, FIRST_PLACES)
+    return min(host.requirements.max_concurrency, learned)
 
 
 def observe(host: HostRecord, num_items: int, now: float, *, is_end: bool) -> None:
@@ -67,7 +67,7 @@ def observe(host: HostRecord, num_items: int, now: float, *, is_end: bool) -> No
     is_end
         Whether a piece ends with them.
     """
-    if not is_learned(host.context) or now < host.in_flight.try_at:
+    if not is_learned(host) or now < host.in_flight.try_at:
         return
     state, places = host.in_flight, host.num_places
     if host.load < places:
@@ -87,7 +87,7 @@ def _judge(host: HostRecord, rate: float, now: float) -> None:
     state, context = host.in_flight, host.context
     state.begin_again()
     is_worth_it = state.fewer_rate is None or rate >= MIN_GAIN * state.fewer_rate
-    most = context.requirements.max_concurrency
+    most = host.requirements.max_concurrency
     if not is_worth_it:
         _set_places(host, max(FIRST_PLACES, host.num_places // 2))
     context.places[host.device_kind] = host.num_places

@@ -6,13 +6,26 @@ A user's own policy is any object with these methods.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from parsl_pcm.core.inflight import is_learned
 from parsl_pcm.core.records import ContextRecord, HostRecord, PieceRecord
+from parsl_pcm.core.shares import (
+    MIN_IDLE_PAY,
+    Gift,
+    has_hardly_begun,
+    host_rate,
+    may_come_back,
+    pays,
+)
 from parsl_pcm.core.sizing import cheap_items, even_items, final_items, steady_items
 from parsl_pcm.core.speeds import item_s, pool_rate, size_class, sizes_of, sizes_of_kind
+from parsl_pcm.core.transitions import HostState
+
+SHORTEST_IDLE_S = 0.1
+"""Hosts idle for less count as equally fresh."""
 
 
 class Policy(Protocol):
@@ -41,6 +54,17 @@ class Policy(Protocol):
         """Whether this idle host may be ended to make room for the newcomer."""
         ...
 
+    def worth(self, host: HostRecord, now: float) -> float:
+        """Return what it is worth to keep this idle host: the least goes first.
+
+        Of one context's hosts, the one that has been idle for longest is worth least.
+        """
+        ...
+
+    def may_reclaim(self, hosts: Sequence[HostRecord], newcomer: ContextRecord, now: float) -> bool:
+        """Whether these hosts of one context, which have work, shall leave for the newcomer."""
+        ...
+
     def cut(self, piece: PieceRecord, host: HostRecord) -> int:
         """Return the item before which the piece is cut for this host; its stop to give it all."""
         ...
@@ -64,6 +88,8 @@ class DefaultPolicy:
     """A host that builds in so small a part of the newcomer's time is evicted without waiting."""
     rebalance_s: float = 0.05
     """As long as what is prefetched lasts: less would take away what is about to run anyway."""
+    wake_frac: float = 0.2
+    """Taken for what waking up takes of a set-up, until it was measured; vLLM needs less."""
     default_setup_s: float = 5.0
     """Taken for the time of a set-up until one was measured."""
 
@@ -76,7 +102,7 @@ class DefaultPolicy:
         if self.fixed_prefetch is not None:
             return num_queued < self.fixed_prefetch
         seconds = item_s(host)
-        if seconds is None or is_learned(host.context):
+        if seconds is None or is_learned(host):
             return False
         if num_queued > 0:
             if num_queued * seconds >= self.prefetch_s or num_queued >= self.max_prefetch:
@@ -135,23 +161,68 @@ class DefaultPolicy:
         measured = context.setup_s.value
         return self.default_setup_s if measured is None else measured
 
+    def load_s(self, context: ContextRecord) -> float:
+        """Return how long a context takes to be warm now: to wake up, if it sleeps, or to load."""
+        setup_s = self.growth_check_s(context)
+        if not context.asleep:
+            return setup_s
+        wake_s = context.wake_s.value
+        return self.wake_frac * setup_s if wake_s is None else min(setup_s, wake_s)
+
+    def reload_s(self, context: ContextRecord) -> float:
+        """Return how long it takes to be warm again when it leaves; if it may sleep, to wake up."""
+        setup_s = self.growth_check_s(context)
+        wake_s = context.wake_s.value if context.sleeps else None
+        return setup_s if wake_s is None else min(setup_s, wake_s)
+
     def may_evict(self, host: HostRecord, newcomer: ContextRecord, now: float) -> bool:
         """Any for a newcomer without a host; else a cheap one, or one idle for long enough.
 
         Cheap: a mistake costs little beside what the newcomer takes to build anyway. Long enough:
         as long as it took to build; and the newcomer must be known to need more than one host,
-        by a piece that was measured or by pieces that have waited for as long.
+        by a piece that was measured or by pieces that have waited for as long. A newcomer that had
+        to make room itself a short time ago waits as well: else two contexts that are called in
+        turn would be loaded for every call.
         """
-        if host.context is newcomer or host.context.num_waiting:
+        context = host.context
+        if context is newcomer or context.num_waiting or not _may_cool(host, now):
             return False
-        if len(newcomer.hosts) + newcomer.num_promised == 0:
+        given_s, taken_s = self.reload_s(context), self.load_s(newcomer)
+        if given_s <= self.cheap_frac * taken_s:
             return True
-        reload_s = self.growth_check_s(host.context)
-        if reload_s <= self.cheap_frac * self.growth_check_s(newcomer):
+        if newcomer.num_hosts:
+            has_been_idle = now - host.idle_since >= given_s
+            return has_been_idle and self._needs_more(newcomer, given_s, now)
+        if now - host.idle_since >= given_s:
             return True
-        has_waited = now - newcomer.last_leased >= reload_s
-        is_needed = newcomer.service_s.value is not None or has_waited
-        return is_needed and now - host.idle_since >= reload_s
+        gift = Gift(hosts=(host,), newcomer=newcomer, given_load_s=given_s, taken_load_s=taken_s)
+        return may_come_back(newcomer, gift.quantum_s, now)
+
+    def _needs_more(self, context: ContextRecord, waited_s: float, now: float) -> bool:
+        if now - context.last_leased >= waited_s:
+            return True
+        if context.service_s.value is None:
+            return False
+        return pays(context, self.load_s(context), host_rate(context), MIN_IDLE_PAY)
+
+    def worth(self, host: HostRecord, now: float) -> float:
+        """As much as loading it again costs, the less the longer nobody has needed it."""
+        idle_s = now - host.idle_since
+        return self.reload_s(host.context) / max(idle_s, SHORTEST_IDLE_S)
+
+    def may_reclaim(self, hosts: Sequence[HostRecord], newcomer: ContextRecord, now: float) -> bool:
+        """By the rules of ``shares.py``; of those that start, only such as have hardly begun."""
+        given_s = self.growth_check_s(hosts[0].context)
+        gift = Gift(
+            hosts=hosts,
+            newcomer=newcomer,
+            given_load_s=self.reload_s(hosts[0].context),
+            taken_load_s=self.load_s(newcomer),
+        )
+        can_leave = all(
+            host.state is HostState.READY or has_hardly_begun(host, given_s, now) for host in hosts
+        )
+        return can_leave and gift.is_right(now)
 
     def cut(self, piece: PieceRecord, host: HostRecord) -> int:
         """Give ordinary calls whole, and of mapped ones what lasts long enough and not too long."""
@@ -166,6 +237,12 @@ class DefaultPolicy:
             share = _share(host, 1.0 / seconds)
             wanted = min(wanted, final_items(share, seconds, cheap_items(known)))
         return piece.start + even_items(num_left, wanted)
+
+
+def _may_cool(host: HostRecord, now: float) -> bool:
+    """Whether an idle host has been kept as long as its context wants."""
+    keep_s = host.requirements.keep_warm_s
+    return keep_s is None or now - host.idle_since >= keep_s
 
 
 def _share(host: HostRecord, place_rate: float) -> float:

@@ -79,7 +79,7 @@ def _mapped_item_s(host: HostRecord, task: TaskRecord) -> float | None:
 
 
 def _free_hosts(context: ContextRecord) -> Iterator[HostRecord]:
-    emptiest_first = context.loads.below(context.requirements.max_concurrency)
+    emptiest_first = context.loads.below(context.max_concurrency)
     return (host for host in emptiest_first if host.load < host.num_places)
 
 

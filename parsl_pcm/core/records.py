@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from parsl_pcm.core.backlog import Backlog
+from parsl_pcm.core.blame import Blame
 from parsl_pcm.core.inflight import FIRST_PLACES, InFlight, first_places
 from parsl_pcm.core.loads import HostLoads
-from parsl_pcm.core.speeds import ItemTime, SizeTimes
+from parsl_pcm.core.memory import NO_CLAIM, Claim, MeasuredMemory
+from parsl_pcm.core.quarantine import Quarantine
+from parsl_pcm.core.speeds import ItemTime, RunningMean, SizeTimes
 from parsl_pcm.core.transitions import HostState, ManagerState, TaskState
 from parsl_pcm.types import (
     BlockId,
@@ -22,24 +25,11 @@ from parsl_pcm.types import (
     NodeResources,
     Requirements,
     TaskId,
+    Variant,
 )
 
-SMOOTHING = 0.2
-"""Weight of the newest measurement in a running mean: about the last ten count."""
-
-
-@dataclass(slots=True, eq=False)
-class RunningMean:
-    """A mean in which old measurements fade; None until the first."""
-
-    value: float | None = None
-
-    def add(self, measured: float) -> None:
-        """Take a measurement in."""
-        if self.value is None:
-            self.value = measured
-        else:
-            self.value += SMOOTHING * (measured - self.value)
+CPU = "cpu"
+"""The kind of device of a host without devices."""
 
 
 @dataclass(slots=True, eq=False)
@@ -148,6 +138,16 @@ class HostRecord:
     manager: ManagerRecord
     device_positions: tuple[int, ...]
     """Indices into the manager's devices."""
+    variant: int = 0
+    """Which of the context's ways it is built in."""
+    awake_claim: Claim = NO_CLAIM
+    """What it claims of its node unless its context sleeps."""
+    requirements: Requirements = field(init=False)
+    """Of that way."""
+    claim: Claim = field(init=False)
+    """What it claims now."""
+    granted: Claim = field(init=False)
+    """What there was room for when it claimed it; it may have been measured to hold more since."""
     state: HostState = HostState.STARTING
     leases: dict[LeaseId, LeaseRecord] = field(default_factory=dict)
     """In the order sent; the host runs the first ``max_concurrency`` of them."""
@@ -161,8 +161,15 @@ class HostRecord:
     """Whether it runs a suspect, alone."""
     is_out_of_time: bool = False
     """Whether its node ends before it could do one item more: it only finishes what it holds."""
+    is_leaving: bool = False
+    """Whether its place is wanted: it only finishes what it holds, then it sleeps or ends."""
     promised_to: ContextRecord | None = None
-    """Not None iff it was stopped to make room for this context."""
+    """Not None iff it leaves, sleeps or ends to make room for this context."""
+    started_at: float = 0.0
+    ready_since: float = 0.0
+    """When its context became live, for the last time."""
+    used_at: float = 0.0
+    """When it last got a lease."""
     device_kind: str = field(init=False)
     """Names of its devices: hosts with the same ones are taken to be equally fast at first."""
     num_places: int = field(init=False)
@@ -175,8 +182,11 @@ class HostRecord:
     """Items a second, as counted in ``total_rate`` of its context; 0.0 while it is not."""
 
     def __post_init__(self) -> None:
-        self.device_kind = self.manager.device_kind(self.device_positions)
-        self.num_places = first_places(self.context, self.device_kind)
+        self.requirements = self.context.ways[self.variant]
+        self.claim = self.granted = self.awake_claim
+        of_devices = self.manager.device_kind(self.device_positions)
+        self.device_kind = self.context.kind(of_devices, self.variant)
+        self.num_places = first_places(self)
 
     @property
     def load(self) -> int:
@@ -185,41 +195,15 @@ class HostRecord:
 
     def running(self) -> list[LeaseRecord]:
         """Return the leases that it may be running: the first ``max_concurrency``."""
-        return list(islice(self.leases.values(), self.context.requirements.max_concurrency))
+        return list(islice(self.leases.values(), self.requirements.max_concurrency))
 
     def queued(self) -> list[LeaseRecord]:
         """Return the leases that wait behind those."""
-        return list(islice(self.leases.values(), self.context.requirements.max_concurrency, None))
+        return list(islice(self.leases.values(), self.requirements.max_concurrency, None))
 
     def num_queued_items(self) -> int:
         """Return the number of items of those that wait."""
         return self.num_items - sum(lease.num_left for lease in self.running())
-
-
-@dataclass(slots=True, eq=False)
-class Explanation:
-    """What a person is told about something that went wrong."""
-
-    message: str
-    remote_traceback: str = ""
-    log_tail: str = ""
-
-
-@dataclass(slots=True, eq=False)
-class Blame:
-    """A death of a host that was held against what it ran or built: unjustly, if its node ends."""
-
-    at: float
-    context: ContextRecord
-    pieces: list[PieceRecord]
-    """What ran; empty if the host was still building the context."""
-
-    def forgive(self) -> None:
-        """Count the death no more."""
-        if not self.pieces:
-            self.context.num_setup_deaths = max(0, self.context.num_setup_deaths - 1)
-        for piece in self.pieces:
-            piece.forgive()
 
 
 @dataclass(slots=True, eq=False)
@@ -249,10 +233,13 @@ class ManagerRecord:
         """Return the names that the site gave to these devices."""
         return tuple(self.resources.devices[position].device_id for position in positions)
 
+    def device_names(self, positions: tuple[int, ...]) -> list[str]:
+        """Return what these devices are; of a host without devices: what stands for them."""
+        return [self.resources.devices[position].name for position in positions] or [CPU]
+
     def device_kind(self, positions: tuple[int, ...]) -> str:
-        """Return what a host with these devices is compared with."""
-        names = [self.resources.devices[position].name for position in positions]
-        return ", ".join(names) or "cpu"
+        """Return what hosts with these devices have in common."""
+        return ", ".join(self.device_names(positions))
 
 
 @dataclass(slots=True, eq=False)
@@ -262,6 +249,12 @@ class ContextRecord:
     context_key: ContextKey
     name: str
     requirements: Requirements
+    """Of the first way to build it."""
+    variants: tuple[Variant, ...] = ()
+    """The other ways."""
+    ways: tuple[Requirements, ...] = field(init=False)
+    names: tuple[str, ...] = field(init=False)
+    """Of the ways."""
     backlog: Backlog = field(default_factory=Backlog)
     suspects: Backlog = field(default_factory=Backlog)
     """Pieces that may kill a host: each waits for a host of its own."""
@@ -271,14 +264,32 @@ class ContextRecord:
     """Those that start or are ready, on nodes that take work."""
     loads: HostLoads = field(default_factory=HostLoads)
     """Those that may get a piece."""
+    asleep: dict[HostId, HostRecord] = field(default_factory=dict)
+    """Those that sleep, on nodes that take work."""
     num_starting: int = 0
+    """Those of ``hosts`` that start or wake up."""
     num_promised: int = 0
-    """Hosts of other contexts that are being stopped to make room for it."""
+    """Hosts that leave, are put to sleep or are ended to make room for it."""
+    num_warm: int = 0
+    """Hosts that shall be warm whatever waits."""
+    num_loads: int = 0
+    """Hosts that were ever started."""
+    num_hits: int = 0
+    """Pieces that went to a host which had been warm before."""
     num_ready_ever: int = 0
     num_setup_deaths: int = 0
     """Hosts of it killed while they built it, since one was ready or it was given up."""
-    failures: dict[ManagerId, Explanation] = field(default_factory=dict)
+    num_deaths: int = 0
+    """Hosts of it that died while they were ready, though their nodes stayed."""
+    quarantine: Quarantine = field(default_factory=Quarantine)
     """Managers on which it could not be built, since it was last given up."""
+    memory: MeasuredMemory = field(default_factory=MeasuredMemory)
+    has_sleep_trouble: bool = False
+    """Whether it could not be put to sleep, or did not wake up, once."""
+    trouble: str = ""
+    """The last that the user was told about it; "": nothing."""
+    told: set[str] = field(default_factory=set)
+    """What the user has been told and need not hear again."""
     num_mapped: int = 0
     """Its open tasks that are mapped."""
     num_open_items: int = 0
@@ -286,6 +297,8 @@ class ContextRecord:
     service_s: RunningMean = field(default_factory=RunningMean)
     """Time of one item."""
     setup_s: RunningMean = field(default_factory=RunningMean)
+    sleep_s: RunningMean = field(default_factory=RunningMean)
+    wake_s: RunningMean = field(default_factory=RunningMean)
     item_times: dict[str, ItemTime] = field(default_factory=dict)
     """By the kind of device."""
     size_times: dict[tuple[str, str], SizeTimes] = field(default_factory=dict)
@@ -298,6 +311,32 @@ class ContextRecord:
     """Hosts in that sum."""
     last_leased: float = 0.0
     """When a piece of it last went out, or began to wait while none did."""
+    gave_way_at: float = -math.inf
+    """When its last host was promised to another context."""
+    began_waiting: float = 0.0
+    """When a piece began to wait while none did."""
+
+    def __post_init__(self) -> None:
+        self.ways = (self.requirements, *(variant.requirements for variant in self.variants))
+        self.names = (self.name, *(variant.name for variant in self.variants))
+
+    def kind(self, of_devices: str, variant: int) -> str:
+        """Return what a host that is built in this way on such devices is compared with."""
+        return f"{of_devices} ({self.names[variant]})" if variant else of_devices
+
+    def may_try(self, manager: ManagerRecord, now: float) -> bool:
+        """Whether the context may be built on a node, after what happened there."""
+        return self.quarantine.may_try(manager.manager_id, now)
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether its hosts can be put to sleep; each of them needs ``can_sleep`` besides."""
+        return not self.has_sleep_trouble and any(way.can_sleep for way in self.ways)
+
+    @property
+    def waiting_since(self) -> float | None:
+        """When a piece began to wait while none did; None: nothing waits."""
+        return self.began_waiting if self.num_waiting else None
 
     @property
     def num_waiting(self) -> int:
@@ -311,10 +350,17 @@ class ContextRecord:
 
     @property
     def places_per_host(self) -> int:
-        """Pieces that a host is given at the same time."""
+        """Pieces that a host is given at the same time; with variants, the one started last."""
+        if self.variants and self.hosts:
+            return self.hosts[next(reversed(self.hosts))].num_places
         if self.places:
             return max(self.places.values())
         return min(FIRST_PLACES, self.requirements.max_concurrency)
+
+    @property
+    def max_concurrency(self) -> int:
+        """Pieces that one of its hosts may run at the same time, whatever way it is built."""
+        return max(way.max_concurrency for way in self.ways)
 
     @property
     def num_hosts(self) -> int:

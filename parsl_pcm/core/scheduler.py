@@ -19,18 +19,17 @@ from parsl_pcm.core.departures import Departures
 from parsl_pcm.core.dispatch import Dispatcher
 from parsl_pcm.core.endings import Endings
 from parsl_pcm.core.events import Event
+from parsl_pcm.core.host_events import HostEvents
 from parsl_pcm.core.policy import DefaultPolicy, Policy
 from parsl_pcm.core.records import (
     ContextRecord,
-    Explanation,
     HostRecord,
-    LeaseRecord,
     ManagerRecord,
     TaskRecord,
 )
 from parsl_pcm.core.speeds import learn
 from parsl_pcm.core.timers import CONTEXT_TIMERS, TimerKind, Timers
-from parsl_pcm.core.transitions import HostState, ManagerState, TaskState
+from parsl_pcm.core.transitions import ManagerState, TaskState
 from parsl_pcm.types import ContextKey, ManagerId, NodeResources
 
 
@@ -65,7 +64,6 @@ class Scheduler:
         self.cluster = Cluster(possible_nodes)
         """For reading: only the scheduler changes it."""
         self.policy = policy or DefaultPolicy()
-        self._max_attempts = max_attempts
         self._heartbeat_threshold_s = heartbeat_threshold_s
         self._actions: list[Action] = []
         self._timers = Timers()
@@ -86,8 +84,18 @@ class Scheduler:
             self._actions,
             notice_s=notice_s,
         )
+        self._hosts = HostEvents(
+            self.cluster,
+            self._dispatcher,
+            self._endings,
+            self._departures,
+            self._timers,
+            max_attempts=max_attempts,
+        )
         self._handlers: dict[type, Callable[[Any], None]] = {
             events.ContextDeclared: self._on_context_declared,
+            events.WarmRequested: self._on_warm_requested,
+            events.EvictRequested: self._on_evict_requested,
             events.TaskSubmitted: self._on_task_submitted,
             events.TaskCancelled: self._on_task_cancelled,
             events.ManagerRegistered: self._on_manager_registered,
@@ -95,13 +103,11 @@ class Scheduler:
             events.ManagerHeld: self._on_manager_held,
             events.ManagerClosing: self._on_manager_closing,
             events.ManagerLost: self._on_manager_lost,
-            events.HostReady: self._on_host_ready,
-            events.SetupFailed: self._on_setup_failed,
-            events.HostExited: self._on_host_exited,
             events.PieceFinished: self._on_piece_finished,
             events.PieceFailed: self._on_piece_failed,
             events.LeaseRevoked: self._on_lease_revoked,
             events.TimePassed: self._on_time_passed,
+            **self._hosts.handlers(),
         }
 
     # --- the way in and out -------------------------------------------------------------------
@@ -132,8 +138,22 @@ class Scheduler:
 
     def _on_context_declared(self, event: events.ContextDeclared) -> None:
         if event.context_key not in self.cluster.contexts:
-            context = ContextRecord(event.context_key, event.name, event.requirements)
+            context = ContextRecord(
+                event.context_key, event.name, event.requirements, event.variants
+            )
             self.cluster.contexts[event.context_key] = context
+
+    def _on_warm_requested(self, event: events.WarmRequested) -> None:
+        context = self.cluster.contexts.get(event.context_key)
+        if context is not None:
+            context.num_warm = event.num_hosts
+            self._placement.keep_warm(context)
+
+    def _on_evict_requested(self, event: events.EvictRequested) -> None:
+        context = self.cluster.contexts.get(event.context_key)
+        if context is not None:
+            context.num_warm = 0
+            self._placement.evict(context)
 
     def _on_task_submitted(self, event: events.TaskSubmitted) -> None:
         context = self.cluster.contexts[event.context_key]
@@ -149,6 +169,8 @@ class Scheduler:
         self.cluster.open_task(task, self.cluster.now)
         if context.hosts or self._endings.fits_somewhere(context):
             self._dispatcher.dispatch(context)
+        if not context.hosts:
+            self._endings.give_up_if_hopeless(context)
 
     def _on_task_cancelled(self, event: events.TaskCancelled) -> None:
         task = self.cluster.tasks.get(event.task_id)
@@ -175,9 +197,10 @@ class Scheduler:
         silent_at = self.cluster.now + self._heartbeat_threshold_s
         self._timers.set(TimerKind.HEARTBEAT, manager_id, silent_at)
         self._departures.plan(manager, event.drain_s)
-        for context in self.cluster.contexts.values():
-            if context.num_waiting and (context.hosts or self._endings.fits_somewhere(context)):
-                self._placement.grow(context)
+        contexts = self.cluster.contexts.values()
+        wanting = [c for c in contexts if c.num_waiting or c.num_warm > c.num_hosts]
+        fitting = [c for c in wanting if c.hosts or self._endings.fits_somewhere(c)]
+        self._placement.share_out(fitting)
 
     def _on_manager_heard(self, event: events.ManagerHeard) -> None:
         manager = self.cluster.managers.get(event.manager_id)
@@ -199,68 +222,6 @@ class Scheduler:
         if manager is not None:
             self._departures.lose(manager)
 
-    # --- hosts --------------------------------------------------------------------------------
-
-    def _on_host_ready(self, event: events.HostReady) -> None:
-        host = self.cluster.hosts.get(event.host_id)
-        if host is None or host.state is not HostState.STARTING:
-            return
-        host.context.setup_s.add(event.setup_s)
-        host.context.failures.pop(host.manager.manager_id, None)  # it can be built there after all
-        self.cluster.host_ready(host, self.cluster.now)
-        self._dispatcher.dispatch(host.context)
-        self._placement.feed_hungry(host.manager)
-
-    def _on_setup_failed(self, event: events.SetupFailed) -> None:
-        host = self.cluster.hosts.get(event.host_id)
-        if host is None:
-            return
-        why = Explanation(event.message, event.remote_traceback, event.log_tail)
-        self._lose_starting_host(host, why)
-
-    def _lose_starting_host(self, host: HostRecord, why: Explanation) -> None:
-        context = host.context
-        if host.state is HostState.STARTING:
-            context.failures.setdefault(host.manager.manager_id, why)
-        self.cluster.remove_host(host, self.cluster.now)
-        self._endings.give_up_if_hopeless(context)
-        self._dispatcher.use_room_of(host)
-
-    def _on_death_in_setup(self, host: HostRecord, event: events.HostExited) -> None:
-        """Try again after a death that may be the node's doing; only several tell of the recipe."""
-        host.context.num_setup_deaths += 1
-        self._departures.blame(host, [])
-        if host.context.num_setup_deaths >= self._max_attempts:
-            self._lose_starting_host(host, Explanation(event.description, "", event.log_tail))
-            return
-        self.cluster.remove_host(host, self.cluster.now)
-        self._dispatcher.use_room_of(host)
-
-    def _on_host_exited(self, event: events.HostExited) -> None:
-        host = self.cluster.hosts.get(event.host_id)
-        if host is None:
-            return
-        if host.state is HostState.STARTING:
-            self._on_death_in_setup(host, event)
-            return
-        guilty = [] if host.manager.is_closing else self._blame_what_ran(host)
-        self.cluster.remove_host(host, self.cluster.now)
-        if host.manager.state is not ManagerState.ACTIVE:
-            self._departures.wind_down(host.manager)
-        self._endings.blame_deaths(guilty, event)
-        self._endings.give_up_if_hopeless(host.context)
-        self._dispatcher.use_room_of(host)
-
-    def _blame_what_ran(self, host: HostRecord) -> list[LeaseRecord]:
-        """Hold a death against what ran; nobody holds these pieces then, and they do not wait."""
-        guilty = [lease for lease in host.running() if lease.is_answerable]
-        for lease in guilty:
-            lease.piece.num_kills += 1
-            self.cluster.release(lease, self.cluster.now)
-        if guilty:
-            self._departures.blame(host, [lease.piece for lease in guilty])
-        return guilty
-
     # --- pieces -------------------------------------------------------------------------------
 
     def _on_piece_finished(self, event: events.PieceFinished) -> None:
@@ -273,7 +234,9 @@ class Scheduler:
         start = self.cluster.advance(lease, event.stop, self.cluster.now)
         if task.is_open and start < event.stop:
             self._actions.append(
-                actions.DeliverRange(task_id=task.task_id, start=start, stop=event.stop)
+                actions.DeliverRange(
+                    task_id=task.task_id, start=start, stop=event.stop, variant=lease.host.variant
+                )
             )
         if event.stop == lease.piece.stop:
             if lease.rival is not None:
@@ -304,6 +267,8 @@ class Scheduler:
         self._after_release(lease.host)
 
     def _after_release(self, host: HostRecord) -> None:
+        if not host.leases:
+            self._placement.settle(host)
         self._dispatcher.dispatch(host.context)
         if host.host_id in self.cluster.idle:
             self._placement.feed_hungry(host.manager)
@@ -328,7 +293,9 @@ class Scheduler:
             self._dispatcher.relieve(context)
         elif kind is TimerKind.RACE:
             self._dispatcher.race(context)
-        elif context.num_waiting:
+        elif kind is TimerKind.RETRY:
+            self._hosts.retry(context)
+        else:
             self._placement.grow(context)
 
     def _look_at_manager(self, kind: TimerKind, manager: ManagerRecord) -> None:

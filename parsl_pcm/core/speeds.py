@@ -21,8 +21,24 @@ HALF_LIFE_S = 2.0
 """Of a measurement, in measured time: as long as a piece lasts."""
 MIN_ITEMS = 8.0
 """So many items are remembered however long they took: single ones differ much."""
+SMOOTHING = 0.2
+"""Weight of the newest measurement in a running mean: about the last ten count."""
 LEAST_ITEM_S = 1e-9
 """Shorter than any call: so nothing is divided by zero where a clock did not move."""
+
+
+@dataclass(slots=True, eq=False)
+class RunningMean:
+    """A mean in which old measurements fade; None until the first."""
+
+    value: float | None = None
+
+    def add(self, measured: float) -> None:
+        """Take a measurement in."""
+        if self.value is None:
+            self.value = measured
+        else:
+            self.value += SMOOTHING * (measured - self.value)
 
 
 @dataclass(slots=True, eq=False)
@@ -46,16 +62,17 @@ class ItemTime:
         The first report of a host counts only until there is another: libraries compile, allocate
         and load in the first call.
         """
-        if is_warm_up and self.num_items and not self.is_of_warm_up:
+        before = self.num_items
+        if is_warm_up and before and not self.is_of_warm_up:
             return
         if self.is_of_warm_up and not is_warm_up:
-            self.num_items = self.run_s = 0.0
+            before = self.run_s = 0.0
         self.is_of_warm_up = is_warm_up
-        if self.num_items > MIN_ITEMS:
-            kept = max(MIN_ITEMS / self.num_items, 2.0 ** (-run_s / HALF_LIFE_S))
-            self.num_items *= kept
+        if before > MIN_ITEMS:
+            kept = max(MIN_ITEMS / before, 2.0 ** (-run_s / HALF_LIFE_S))
+            before *= kept
             self.run_s *= kept
-        self.num_items += num_items
+        self.num_items = before + num_items
         self.run_s += run_s or num_items * LEAST_ITEM_S
 
 
@@ -92,9 +109,11 @@ def learn(lease: LeaseRecord, num_items: int, run_s: float, now: float) -> None:
     if host.num_places >= FIRST_PLACES:
         is_end = lease.next_item + num_items == lease.piece.stop
         observe(host, num_items, now, is_end=is_end)
+    of_kind = host.context.item_times.get(host.device_kind)
+    if of_kind is None:
+        of_kind = host.context.item_times[host.device_kind] = ItemTime()
+    of_kind.add(num_items, run_s, is_warm_up=is_first)
     if lease.piece.task.is_mapped:
-        of_kind = host.context.item_times.setdefault(host.device_kind, ItemTime())
-        of_kind.add(num_items, run_s, is_warm_up=is_first)
         count_rate(host)
         _learn_sizes(lease, num_items, run_s)
 
@@ -117,7 +136,7 @@ def _learn_sizes(lease: LeaseRecord, num_items: int, run_s: float) -> None:
 def item_s(host: HostRecord) -> float | None:
     """Return how long an item takes on a host; None: nothing is known.
 
-    By what was measured there, else on hosts with the same devices (mapped tasks), or anywhere.
+    By what was measured there, else on hosts with the same devices, or anywhere.
     """
     own = host.item_time
     if own.num_items:

@@ -28,11 +28,19 @@ class TimerKind(enum.Enum):
     """Do pieces of this context wait behind others while one of its hosts is idle?"""
     RELIEF = "relief"
     """Have pieces of this context waited long behind others, with room for one more host?"""
+    RETRY = "retry"
+    """May this context be built again on a node on which it could not be?"""
     RACE = "race"
     """Would running pieces of this context end sooner on one of its hosts that is free?"""
 
 
-CONTEXT_TIMERS = (TimerKind.GROWTH, TimerKind.REBALANCE, TimerKind.RELIEF, TimerKind.RACE)
+CONTEXT_TIMERS = (
+    TimerKind.GROWTH,
+    TimerKind.REBALANCE,
+    TimerKind.RELIEF,
+    TimerKind.RETRY,
+    TimerKind.RACE,
+)
 """Those whose subject is a context."""
 
 

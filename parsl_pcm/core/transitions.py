@@ -26,6 +26,12 @@ class HostState(enum.Enum):
     """Its process is starting or building the context: cold."""
     READY = "ready"
     """The context is live: warm."""
+    DOZING = "dozing"
+    """Asked to put its context to sleep; holds its memory until it has."""
+    ASLEEP = "asleep"
+    """The context holds hardly any memory but that of the node, and can be live again soon."""
+    WAKING = "waking"
+    """Making its context live again."""
     STOPPING = "stopping"
     """Asked to end; holds its memory until it has."""
     GONE = "gone"
@@ -52,9 +58,13 @@ TASK_TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     TaskState.CANCELLED: frozenset(),
 }
 
+_ENDS = frozenset({HostState.STOPPING, HostState.GONE})
 HOST_TRANSITIONS: dict[HostState, frozenset[HostState]] = {
-    HostState.STARTING: frozenset({HostState.READY, HostState.STOPPING, HostState.GONE}),
-    HostState.READY: frozenset({HostState.STOPPING, HostState.GONE}),
+    HostState.STARTING: _ENDS | {HostState.READY},
+    HostState.READY: _ENDS | {HostState.DOZING},
+    HostState.DOZING: _ENDS | {HostState.ASLEEP},
+    HostState.ASLEEP: _ENDS | {HostState.WAKING},
+    HostState.WAKING: _ENDS | {HostState.READY},
     HostState.STOPPING: frozenset({HostState.GONE}),
     HostState.GONE: frozenset(),
 }

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 
-from parsl_pcm.core.capacity import UNBOUNDED, fit, whole_room
+from parsl_pcm.core.capacity import could_hold
 from parsl_pcm.core.cluster import Cluster
 from parsl_pcm.core.records import ContextRecord, HostRecord, LeaseRecord, ManagerRecord
+from parsl_pcm.core.rooms import UNBOUNDED
 from parsl_pcm.core.speeds import item_s
 from parsl_pcm.core.transitions import ManagerState
 
@@ -49,7 +50,7 @@ def has_time_for_item(host: HostRecord, cluster: Cluster, now: float) -> bool:
         return False
     if _wait_s(host, seconds, now) + seconds <= remaining_s:
         return True
-    if host.load >= context.requirements.max_concurrency:
+    if host.load >= host.requirements.max_concurrency:
         return False
     longest_s = _longest_s(cluster, context)
     has_much = not host.was_used or remaining_s >= MUCH_FRAC * longest_s
@@ -91,14 +92,14 @@ def _longest_s(cluster: Cluster, context: ContextRecord) -> float:
 def _can_hold(manager: ManagerRecord, context: ContextRecord) -> bool:
     return (
         manager.state is ManagerState.ACTIVE
-        and manager.manager_id not in context.failures
-        and fit(whole_room(manager.resources), context.requirements) is not None
+        and manager.manager_id not in context.quarantine
+        and could_hold(manager, context)
     )
 
 
 def _wait_s(host: HostRecord, seconds: float, now: float) -> float:
     """Return how long a new piece would wait at a host until it runs, at so long an item."""
-    concurrency = host.context.requirements.max_concurrency
+    concurrency = host.requirements.max_concurrency
     if host.load < concurrency:
         return 0.0
     done_s = sum(

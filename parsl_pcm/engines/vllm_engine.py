@@ -21,12 +21,14 @@ from parsl_pcm.engines.loop_thread import LoopThread
 from parsl_pcm.engines.options import GenerateOptions
 from parsl_pcm.engines.protocol import Completion
 from parsl_pcm.engines.tokenized import TokenizedEngine, check_model_name
-from parsl_pcm.live import ContextLost
+from parsl_pcm.engines.vllm_cpu_worker import KvCacheDropper
+from parsl_pcm.live import ContextLost, gpu_memory_budget
 
 _CPU_DEFAULTS = {
     "kv_cache_memory_bytes": 1 << 30,  # by default vLLM wants 92 % of the memory, free
     "enforce_eager": True,  # compiling takes over a minute at every start, for 10 % throughput
     "block_size": 32,  # prefixes shorter than a block are not shared; by default a block is 128
+    "worker_extension_cls": f"{KvCacheDropper.__module__}.{KvCacheDropper.__qualname__}",
 }
 _WARM_UP_TOKENS = 16
 """The kernels of vllm-cpu 0.32 for up to 4 tokens use AMX instructions, which a process has to ask
@@ -62,12 +64,12 @@ class VllmEngine(TokenizedEngine):
         **engine_args: Any,
     ) -> None:
         model = check_model_name(model)
-        is_on_cpu = _is_cpu_build()
-        if is_on_cpu:
+        self._is_on_cpu = _is_cpu_build()
+        if self._is_on_cpu:
             # Else the core starts a third process, and all cores but one are left to it.
             os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-            engine_args = _CPU_DEFAULTS | engine_args
-        settings = {"disable_log_stats": True} | engine_args
+        defaults = _CPU_DEFAULTS if self._is_on_cpu else _gpu_defaults(engine_args)
+        settings = {"disable_log_stats": True} | defaults | engine_args
         self._loop = LoopThread("vllm")
         try:
             self._engine: Any = self._loop.submit(
@@ -80,7 +82,7 @@ class VllmEngine(TokenizedEngine):
         super().__init__(model, self._engine.get_tokenizer(), window)
         self._request_ids = map(str, itertools.count())
         self._under_way: set[asyncio.Task[Any]] = set()  # of the loop's thread
-        if is_on_cpu:
+        if self._is_on_cpu:
             self._warm_up()
 
     def _continue(
@@ -110,13 +112,27 @@ class VllmEngine(TokenizedEngine):
         (row,) = self._continue([[0] * num_tokens], GenerateOptions(max_tokens=1))
         row.result()
 
+    def _doze(self) -> None:
+        self._wait_for_answers()
+        self._loop.submit(self._engine.sleep(level=1)).result()
+        if self._is_on_cpu:
+            self._loop.submit(self._engine.collective_rpc("drop_kv_cache")).result()
+
+    def _rise(self) -> None:
+        if self._is_on_cpu:
+            self._loop.submit(self._engine.collective_rpc("take_kv_cache")).result()
+        self._loop.submit(self._engine.wake_up()).result()
+
     def _free(self) -> None:
-        self._loop.submit(self._drain()).result()
+        self._wait_for_answers()
         self._loop.cancel_all()  # what takes answers from the core would log that it is gone
         self._engine.shutdown()
         self._loop.close()
         self._engine = None
         gc.collect()  # what is left of it complains if it goes when Python ends
+
+    def _wait_for_answers(self) -> None:
+        self._loop.submit(self._drain()).result()
 
     async def _drain(self) -> None:
         await asyncio.gather(*self._under_way, return_exceptions=True)
@@ -126,6 +142,19 @@ async def _start(**engine_args: Any) -> Any:
     from vllm import AsyncEngineArgs, AsyncLLMEngine
 
     return AsyncLLMEngine.from_engine_args(AsyncEngineArgs(**engine_args))
+
+
+def _gpu_defaults(engine_args: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings by which an engine can sleep and keeps to its share of the GPU."""
+    from vllm import AsyncEngineArgs
+    from vllm.platforms import current_platform
+
+    defaults: dict[str, Any] = {"enable_sleep_mode": current_platform.is_sleep_mode_available()}
+    budget_bytes = gpu_memory_budget()
+    if budget_bytes is not None and "kv_cache_memory_bytes" not in engine_args:
+        share = budget_bytes / current_platform.get_device_total_memory()
+        defaults["gpu_memory_utilization"] = min(share, AsyncEngineArgs.gpu_memory_utilization)
+    return defaults
 
 
 def _is_cpu_build() -> bool:

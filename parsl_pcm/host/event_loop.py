@@ -30,6 +30,20 @@ class EventLoopThread:
 
         asyncio.run_coroutine_threadsafe(run(), self._loop)
 
+    def run(self, call: Coroutine[Any, Any, None]) -> None:
+        """Run a call and wait for its end, in another thread; raises what the call raises."""
+
+        async def catch() -> BaseException | None:
+            try:
+                await call
+            except BaseException as error:  # noqa: BLE001 - raised below; some would end the loop
+                return error
+            return None
+
+        error = asyncio.run_coroutine_threadsafe(catch(), self._loop).result()
+        if error is not None:
+            raise error
+
     def stop(self) -> None:
         """End the loop; tasks that user code left behind are dropped."""
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -7,18 +7,25 @@ import queue
 import signal
 import threading
 import traceback
+from typing import TypeAlias
 
 from parsl_pcm.host.connection import Connection
 from parsl_pcm.types import Digest, LeaseId
 from parsl_pcm.wire.codec import Envelope
 from parsl_pcm.wire.messages import (
     PieceRevoked,
+    PrepareHost,
     RevokePiece,
     RunPiece,
+    SleepHost,
     StartHost,
     StopHost,
     StoreBlob,
+    WakeHost,
 )
+
+Order: TypeAlias = LeaseId | SleepHost | WakeHost | None
+"""What the main thread does next: a piece, or the message as it came. None: stop."""
 
 
 class Recall:
@@ -41,20 +48,23 @@ class Inbox:
     def __init__(self, connection: Connection) -> None:
         self.blobs: dict[Digest, bytes] = {}
         self._connection = connection
-        self._starts: queue.SimpleQueue[StartHost] = queue.SimpleQueue()
-        self._order: queue.SimpleQueue[LeaseId | None] = queue.SimpleQueue()
+        self._starts: queue.SimpleQueue[PrepareHost | StartHost] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
         # dict.pop is atomic: of a runner and a revocation that want the same piece, one gets it.
         self._waiting: dict[LeaseId, Envelope] = {}
         self._recalls: dict[LeaseId, Recall] = {}
         threading.Thread(target=self._receive, name="pcm-inbox", daemon=True).start()
 
-    def wait_for_start(self) -> StartHost:
-        """Wait for the order to build a context; its recipes are in `blobs` by then."""
+    def wait_for_start(self) -> PrepareHost | StartHost:
+        """Wait for what to import, or for the order to build a context.
+
+        The recipes of the context are in `blobs` by then.
+        """
         return self._starts.get()
 
-    def wait_for_piece(self) -> LeaseId | None:
-        """Wait for the next piece in order; None: the host must stop."""
-        return self._order.get()
+    def wait_for_order(self) -> Order:
+        """Wait for what to do next, as the manager has sent it."""
+        return self._orders.get()
 
     def claim(self, lease_id: LeaseId) -> Envelope | None:
         """Take a piece for running; None if it has been handed back meanwhile."""
@@ -88,16 +98,18 @@ class Inbox:
                 if frames_start is not None:
                     self._recalls[lease_id] = Recall()
                 self._waiting[lease_id] = envelope
-                self._order.put(lease_id)
+                self._orders.put(lease_id)
             case RevokePiece(lease_id=lease_id):
                 self._revoke(lease_id)
-            case StartHost() as start:
+            case PrepareHost() | StartHost() as start:
                 self._starts.put(start)
+            case SleepHost() | WakeHost() as order:
+                self._orders.put(order)
             case StopHost():
                 self._waiting.clear()
                 for recall in list(self._recalls.values()):
                     recall.is_made = True
-                self._order.put(None)
+                self._orders.put(None)
             case unknown:
                 raise TypeError(f"a manager never sends {type(unknown).__name__} to a host")
 

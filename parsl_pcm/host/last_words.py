@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from typing import NoReturn
 
 from parsl_pcm.live import ContextLost
 
@@ -21,9 +22,14 @@ def end_if_lost(error: BaseException) -> None:
     seen: set[int] = set()
     while link is not None and id(link) not in seen:
         if isinstance(link, ContextLost):
-            traceback.print_exception(type(error), error, error.__traceback__)
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(EXIT_CODE)
+            end(error)
         seen.add(id(link))
         link = link.__cause__ or link.__context__
+
+
+def end(error: BaseException) -> NoReturn:
+    """End this process; its log says why."""
+    traceback.print_exception(type(error), error, error.__traceback__)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(EXIT_CODE)

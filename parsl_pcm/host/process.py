@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
 from parsl_pcm import pickling
 from parsl_pcm.clock import monotonic_s
+from parsl_pcm.host import last_words
 from parsl_pcm.host.calls import FunctionCache, run_call
 from parsl_pcm.host.connection import Connection
 from parsl_pcm.host.inbox import Inbox
 from parsl_pcm.host.mapped import run_mapped
 from parsl_pcm.host.outbox import Delivery, Outbox
 from parsl_pcm.host.output import flush_output
-from parsl_pcm.host.reports import Function, report_setup_failed, report_unloadable
+from parsl_pcm.host.reports import (
+    Function,
+    report_setup_failed,
+    report_sleep_failed,
+    report_unloadable,
+)
+from parsl_pcm.host.sleeping import Sleepers
+from parsl_pcm.host.spare import import_early
 from parsl_pcm.types import LeaseId
 from parsl_pcm.wire.codec import Envelope
-from parsl_pcm.wire.messages import HostReady, RunPiece, StartHost
+from parsl_pcm.wire.messages import (
+    HostAsleep,
+    HostAwake,
+    HostReady,
+    RunPiece,
+    SleepHost,
+    StartHost,
+    WakeHost,
+)
 
 if TYPE_CHECKING:  # both cost 30 ms and more, and most hosts need neither
     from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +48,8 @@ class Host:
 
     With a ``max_concurrency`` of 1 user code runs on the main thread (CUDA and signal handlers
     want it), with more in a pool of threads that the end of :meth:`serve` joins. Coroutines run
-    on one event loop, started at the first of them.
+    on one event loop, started at the first of them. The context is built, put to sleep, woken and
+    cleaned up on the main thread.
     """
 
     def __init__(self, connection: Connection, *, started_s: float) -> None:
@@ -38,6 +57,7 @@ class Host:
         self._started_s = started_s
         self._inbox = Inbox(connection)
         self._functions = FunctionCache(self._inbox.blobs)
+        self._sleepers: Sleepers | None = None
         self._max_concurrency = 1
         self._free_places = threading.Semaphore(1)
         self._pool: ThreadPoolExecutor | None = None
@@ -47,7 +67,7 @@ class Host:
 
     def serve(self) -> None:
         """Live: returns after StopHost and the clean-up, or after a set-up that failed."""
-        start = self._inbox.wait_for_start()
+        start = self._wait_for_start()
         with contextlib.ExitStack() as clean_up:
             try:
                 self._build(start, clean_up)
@@ -58,15 +78,32 @@ class Host:
             self._start_runners(start.requirements.max_concurrency)
             setup_s = monotonic_s() - self._started_s
             self._connection.send(Envelope(HostReady(host_id=start.host_id, setup_s=setup_s)))
-            self._run_pieces()
+            self._follow_orders(start)
             self._wait_until_idle()
+            if self._outbox is not None:
+                self._outbox.close()
+
+    def _wait_for_start(self) -> StartHost:
+        """Wait for what to build; a spare process gets ready for it meanwhile."""
+        order = self._inbox.wait_for_start()
+        if isinstance(order, StartHost):
+            return order
+        import_early(order.imports)
+        start = self._inbox.wait_for_start()
+        assert isinstance(start, StartHost)
+        self._started_s = monotonic_s()
+        os.environ.update(start.env)  # any other process has been started with it
+        return start
 
     def _build(self, start: StartHost, clean_up: contextlib.ExitStack) -> None:
         if start.recipes is None:
             return
         try:
             recipes = pickling.load_recipes(self._inbox.blobs.pop(start.recipes))
-            clean_up.enter_context(recipes.open())
+            live_of = clean_up.enter_context(recipes.open(start.variant))
+            if start.requirements.can_sleep:
+                named = [(recipe.name, live_of[recipe.key]) for recipe in recipes.recipes]
+                self._sleepers = Sleepers(named)
         finally:
             flush_output()
 
@@ -78,14 +115,50 @@ class Host:
 
             self._pool = ThreadPoolExecutor(max_concurrency, "pcm-piece")
 
-    def _run_pieces(self) -> None:
-        while (lease_id := self._inbox.wait_for_piece()) is not None:
-            self._free_places.acquire()
-            envelope = self._inbox.claim(lease_id)
-            if envelope is None:
-                self._free_places.release()
+    def _follow_orders(self, start: StartHost) -> None:
+        while (order := self._inbox.wait_for_order()) is not None:
+            if isinstance(order, SleepHost):
+                self._sleep(start)
+            elif isinstance(order, WakeHost):
+                self._wake(start)
             else:
-                self._begin(envelope)
+                self._take_piece(order)
+
+    def _sleep(self, start: StartHost) -> None:
+        assert self._sleepers is not None
+        self._wait_until_idle()
+        started_s = monotonic_s()
+        try:
+            self._sleepers.sleep(self._wait_for)
+        except BaseException as error:  # noqa: BLE001 - goes to the scheduler, which ends this host
+            report = report_sleep_failed(start, error)
+        else:
+            asleep = HostAsleep(host_id=start.host_id, sleep_s=monotonic_s() - started_s)
+            report = Envelope(asleep)
+        flush_output()
+        self._connection.send(report)
+
+    def _wake(self, start: StartHost) -> None:
+        assert self._sleepers is not None
+        started_s = monotonic_s()
+        try:
+            self._sleepers.wake(self._wait_for)
+        except BaseException as error:  # noqa: BLE001 - nothing works here any more
+            last_words.end(error)
+        flush_output()
+        wake_s = monotonic_s() - started_s
+        self._connection.send(Envelope(HostAwake(host_id=start.host_id, wake_s=wake_s)))
+
+    def _wait_for(self, call: Coroutine[Any, Any, None]) -> None:
+        self._start_event_loop().run(call)
+
+    def _take_piece(self, lease_id: LeaseId) -> None:
+        self._free_places.acquire()
+        envelope = self._inbox.claim(lease_id)
+        if envelope is None:
+            self._free_places.release()
+        else:
+            self._begin(envelope)
 
     def _begin(self, envelope: Envelope) -> None:
         """Run a piece here, or have it run, in the place that was just taken for it."""
@@ -144,10 +217,10 @@ class Host:
         self._connection.send(report)
 
     def _wait_until_idle(self) -> None:
+        """Wait for what runs; only this thread begins anything."""
         for _ in range(self._max_concurrency):
             self._free_places.acquire()
-        if self._outbox is not None:
-            self._outbox.close()
+        self._free_places.release(self._max_concurrency)
 
     def _end_runners(self) -> None:
         if self._pool is not None:

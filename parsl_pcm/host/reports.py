@@ -19,6 +19,7 @@ from parsl_pcm.wire.messages import (
     PieceFinished,
     RunPiece,
     SetupFailed,
+    SleepFailed,
     StartHost,
 )
 
@@ -108,6 +109,19 @@ def report_setup_failed(start: StartHost, error: BaseException) -> Envelope:
         kind=FailureKind.SETUP_FAILED, message=message, remote_traceback=format_remote(error)
     )
     return Envelope(SetupFailed(host_id=start.host_id, failure=failure))
+
+
+def report_sleep_failed(start: StartHost, error: BaseException) -> Envelope:
+    """Return why the context could not be put to sleep."""
+    message = (
+        f"context {start.name!r} could not be put to sleep on node {platform.node()}: "
+        f"{describe(error)}; its hosts are ended and built anew from now on: mend its sleep(), or "
+        "declare it without can_sleep"
+    )
+    failure = Failure(
+        kind=FailureKind.RAISED, message=message, remote_traceback=format_remote(error)
+    )
+    return Envelope(SleepFailed(host_id=start.host_id, failure=failure))
 
 
 def name_of(function: Function) -> str:

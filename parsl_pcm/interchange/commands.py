@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from parsl_pcm.core import events
 from parsl_pcm.core.cluster import Cluster
-from parsl_pcm.core.demand import ContextDemand, block_uses, context_demands
+from parsl_pcm.core.demand import BlockUse, ContextDemand, block_uses, context_demands
 from parsl_pcm.core.events import Event
 from parsl_pcm.core.policy import Policy
-from parsl_pcm.core.records import ContextRecord, ManagerRecord
+from parsl_pcm.core.records import ContextRecord, HostRecord, ManagerRecord
+from parsl_pcm.core.rooms import Room, fit, taken, whole_room
 from parsl_pcm.core.scheduler import Scheduler
 from parsl_pcm.core.transitions import HostState, ManagerState
 from parsl_pcm.interchange.peers import Peer, Peers
-from parsl_pcm.types import ContextKey, ManagerId
+from parsl_pcm.types import BlockId, ContextKey, ManagerId
 from parsl_pcm.wire.codec import ProtocolError
 from parsl_pcm.wire.messages import Command
+
+MOST_HOSTS = 1000
+"""Of one context on a node: more processes than that are no use to anybody."""
 
 
 def order_of(command: Command) -> Event | None:
@@ -38,47 +45,61 @@ def order_of(command: Command) -> Event | None:
             return None
 
 
-def answer(question: str, scheduler: Scheduler, peers: Peers, now: float) -> Any:
-    """Return the answer to a question of the executor.
+def answer(command: Command, scheduler: Scheduler, peers: Peers, now: float) -> Any:
+    """Return the answer to a command of the executor; an order was carried out before.
 
     Raises
     ------
     ProtocolError
-        If there is no such question.
+        If there is no such command.
     """
     cluster = scheduler.cluster
-    match question:
+    value: Any
+    match command.name:
+        case "HOLD_MANAGER" | "EVICT":
+            value = None
+        case "WARM":
+            _, _, key = (command.argument or "").partition(" ")
+            value = describe_warm(cluster, cluster.contexts[ContextKey(key)])
         case "MANAGERS":
-            return describe_managers(cluster, peers, now)
+            value = describe_managers(cluster, peers, now)
         case "MANAGERS_PACKAGES":
-            return {peer.manager_id: peer.registration.packages for peer in peers.all()}
+            value = {peer.manager_id: peer.registration.packages for peer in peers.all()}
         case "CONNECTED_BLOCKS":
-            return peers.blocks_seen
+            value = peers.blocks_seen
         case "CONTEXTS":
-            return describe_contexts(cluster)
+            value = describe_contexts(cluster)
         case "DEMAND":
-            return describe_demand(cluster, scheduler.policy, now)
+            value = describe_demand(cluster, scheduler.policy, now)
         case _:
-            raise ProtocolError(f"unknown command: {question!r}")
+            raise ProtocolError(f"unknown command: {command.name!r}")
+    return value
 
 
 def describe_managers(cluster: Cluster, peers: Peers, now: float) -> list[dict[str, Any]]:
     """Return one dictionary for each manager, with HighThroughputExecutor's keys and ours."""
+    kept = keep_times_s(cluster)
     return [
-        _describe_manager(cluster.managers[peer.manager_id], peer, now)
+        _describe_manager(manager, peer, _idle_s(manager, kept.get(peer.manager_id, 0.0), now))
         for peer in peers.all()
-        if peer.manager_id in cluster.managers
+        if (manager := cluster.managers.get(peer.manager_id)) is not None
     ]
 
 
-def _describe_manager(manager: ManagerRecord, peer: Peer, now: float) -> dict[str, Any]:
+def _idle_s(manager: ManagerRecord, keep_s: float, now: float) -> float:
+    """Return for how long a node could have been given back: 0.0 while it is to be kept."""
+    idle_s = 0.0 if manager.num_leases else now - manager.idle_since
+    return idle_s if idle_s >= keep_s else 0.0
+
+
+def _describe_manager(manager: ManagerRecord, peer: Peer, idle_s: float) -> dict[str, Any]:
     registration = peer.registration
     return {
         "manager": manager.manager_id,
         "block_id": manager.block_id,
         "worker_count": len(manager.hosts),
         "tasks": manager.num_leases,
-        "idle_duration": 0.0 if manager.num_leases else now - manager.idle_since,
+        "idle_duration": idle_s,
         "active": manager.state is ManagerState.ACTIVE,
         "draining": manager.state is ManagerState.DRAINING,
         "parsl_version": registration.parsl_version,
@@ -96,37 +117,125 @@ def describe_contexts(cluster: Cluster) -> list[dict[str, Any]]:
 
 def _describe_context(context: ContextRecord) -> dict[str, Any]:
     hosts = context.hosts.values()
+    present = [*hosts, *context.asleep.values()]
     num_held = sum(host.load for host in hosts)
     num_running = sum(len(host.running()) for host in hosts)
+    most = context.memory.anywhere()
     return {
         "name": context.name,
         "context_key": context.context_key,
+        "variants": Counter(context.names[host.variant] for host in present if context.variants),
+        "devices": _count_devices(present),
         "loading": context.num_starting,
-        "warm": sum(host.state is HostState.READY for host in hosts),
+        "warm": _num_live(context),
+        "asleep": len(context.asleep),
+        "held_warm": context.num_warm,
         "queued": context.num_waiting + num_held - num_running,
         "running": num_running,
+        "gpu_memory_bytes": most.gpu_memory_bytes or None,
+        "host_memory_bytes": most.host_memory_bytes or None,
         "setup_s": context.setup_s.value,
+        "wake_s": context.wake_s.value,
         "item_s": context.service_s.value,
+        "hits": context.num_hits,
+        "loads": context.num_loads,
+        "deaths": context.num_deaths,
+        "trouble": context.trouble,
     }
+
+
+def describe_warm(cluster: Cluster, context: ContextRecord) -> dict[str, Any]:
+    """Return what there is of a context, and how many of its hosts each node could hold."""
+    nodes = [each for each in cluster.managers.values() if each.state is ManagerState.ACTIVE]
+    return {
+        "name": context.name,
+        "ways": msgspec.to_builtins(context.ways),
+        "warm": _num_live(context),
+        "coming": context.num_coming,
+        "nodes": [num_hosts_alone(whole_room(node.resources), context) for node in nodes],
+        "num_blocks": len({node.block_id for node in nodes}),
+    }
+
+
+def num_hosts_alone(room: Room, context: ContextRecord) -> int:
+    """Return how many hosts of a context fit into a room; no more are counted than a node has."""
+    for num_hosts in range(MOST_HOSTS):
+        spot = fit(room, context)
+        if spot is None:
+            return num_hosts
+        room = taken(room, spot.claim, spot.device_positions)
+    return MOST_HOSTS
+
+
+def hosts_per_gpu(kinds: Iterable[Room], context: ContextRecord) -> float | None:
+    """Return how many hosts of a context a GPU of the nodes that were ever there holds.
+
+    None for a context that is built without GPUs, and before a node with one came.
+    """
+    rooms = [room for room in kinds if room.devices] if context.requirements.gpus else []
+    num_hosts = sum(num_hosts_alone(room, context) for room in rooms)
+    return num_hosts / sum(len(room.devices) for room in rooms) if rooms else None
+
+
+def _count_devices(hosts: Iterable[HostRecord]) -> Counter[str]:
+    """Return how many devices hosts are on, by name: one that they share counts once."""
+    name_of: dict[tuple[ManagerId, int | None], str] = {}
+    for host in hosts:
+        manager, positions = host.manager, host.device_positions or (None,)
+        names = manager.device_names(host.device_positions)
+        for position, name in zip(positions, names, strict=True):
+            name_of[manager.manager_id, position] = name
+    return Counter(name_of.values())
+
+
+def _num_live(context: ContextRecord) -> int:
+    return sum(host.state is HostState.READY for host in context.hosts.values())
 
 
 def describe_demand(cluster: Cluster, policy: Policy, now: float) -> dict[str, Any]:
     """Return what the contexts could use, and what each block does."""
+    kept: dict[BlockId, float] = defaultdict(float)
+    for manager_id, keep_s in keep_times_s(cluster).items():
+        block_id = cluster.managers[manager_id].block_id
+        kept[block_id] = max(kept[block_id], keep_s)
     return {
-        "contexts": [_describe_demand(demand) for demand in context_demands(cluster, policy, now)],
-        "blocks": [use._asdict() for use in block_uses(cluster, now)],
+        "contexts": [
+            _describe_demand(demand, cluster) for demand in context_demands(cluster, policy, now)
+        ],
+        "blocks": [_describe_use(use, kept[use.block_id]) for use in block_uses(cluster, now)],
     }
 
 
-def _describe_demand(demand: ContextDemand) -> dict[str, Any]:
+def _describe_demand(demand: ContextDemand, cluster: Cluster) -> dict[str, Any]:
     context = demand.context
     return {
         "name": context.name,
         "context_key": context.context_key,
-        "requirements": msgspec.to_builtins(context.requirements),
+        "ways": msgspec.to_builtins(context.ways),
         "num_wanted": demand.num_wanted,
+        "num_warm": context.num_warm,
+        "hosts_per_gpu": hosts_per_gpu(cluster.capacity.kinds(), context),
         "num_hosts": demand.num_hosts,
         "num_open": demand.num_open,
         "setup_s": context.setup_s.value,
         "item_s": context.service_s.value,
     }
+
+
+def _describe_use(use: BlockUse, keep_warm_s: float) -> dict[str, Any]:
+    return {**use._asdict(), "keep_warm_s": keep_warm_s}
+
+
+def keep_times_s(cluster: Cluster) -> dict[ManagerId, float]:
+    """Return how long each node is to be kept after its last lease, for the sake of its hosts.
+
+    For ever if one of them is held warm: of each context the oldest, as many as were asked for.
+    """
+    kept: dict[ManagerId, float] = defaultdict(float)
+    for context in cluster.contexts.values():
+        for rank, host in enumerate(context.hosts.values()):
+            wish_s = host.requirements.keep_warm_s or 0.0
+            keep_s = math.inf if rank < context.num_warm else wish_s
+            node = host.manager.manager_id
+            kept[node] = max(kept[node], keep_s)
+    return kept

@@ -258,9 +258,7 @@ class Interchange:
         order = order_of(command)
         if order is not None:
             self._handle(order)
-            value = None
-        else:
-            value = answer(command.name, self._scheduler, self._peers, self._now())
+        value = answer(command, self._scheduler, self._peers, self._now())
         self._tell_executor(messages.CommandReply(request_id=command.request_id, value=value))
 
     # --- messages of managers -----------------------------------------------------------------

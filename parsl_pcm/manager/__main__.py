@@ -22,7 +22,7 @@ from parsl_pcm.manager.agent import Manager
 from parsl_pcm.manager.claims import ClaimError, Claims, default_claim_dir
 from parsl_pcm.manager.closing import NOTICES
 from parsl_pcm.manager.devices import DeviceError, is_assigned
-from parsl_pcm.manager.environment import HostSurroundings
+from parsl_pcm.manager.environment import HostSurroundings, make_caches
 from parsl_pcm.manager.link import LinkError
 from parsl_pcm.manager.node import (
     available_memory_bytes,
@@ -32,6 +32,7 @@ from parsl_pcm.manager.node import (
     parsl_version,
     usable_cores,
 )
+from parsl_pcm.manager.nvml import GpuProcesses
 from parsl_pcm.manager.site import num_restarts, remaining_s
 from parsl_pcm.manager.starting import HostStarter
 from parsl_pcm.types import BlockId, Device, ManagerId, NodeResources
@@ -78,9 +79,16 @@ def _serve(config: ManagerConfig, block_id: BlockId, *, started_s: float) -> int
         block_id=block_id,
         device_kinds=frozenset(device.kind for device in found),
         python_path=config.python_path,
+        cache_dir=str(default_claim_dir() / "caches"),
     )
+    make_caches(Path(surroundings.cache_dir))
     starter = HostStarter(
-        config, surroundings, claims, log_dir=log_dir, environment=dict(os.environ)
+        config,
+        surroundings,
+        claims,
+        GpuProcesses.open().users,
+        log_dir=log_dir,
+        environment=dict(os.environ),
     )
     resources = node_resources(
         config,

@@ -5,33 +5,38 @@ from __future__ import annotations
 import contextlib
 import enum
 import math
-import os
-import re
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Mapping
-from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
-from parsl_pcm.manager.channel import Channel
 from parsl_pcm.manager.exits import describe_exit, log_tail
+from parsl_pcm.manager.memory import HostMemory, Memory
+from parsl_pcm.manager.processes import Child, is_group_gone, signal_group
 from parsl_pcm.types import Digest, LeaseId
 from parsl_pcm.wire.codec import Envelope, ProtocolError
 from parsl_pcm.wire.messages import (
     Failure,
     FailureKind,
+    HostAsleep,
+    HostAwake,
     HostExited,
+    HostMeasured,
     HostReady,
     PieceFailed,
     PieceFinished,
     PieceRevoked,
     SetupFailed,
+    SleepFailed,
+    SleepHost,
     StartHost,
     StopHost,
+    WakeHost,
 )
+
+M = TypeVar("M", HostReady, HostAsleep)
 
 STOP_GRACE_S = 10.0
 """For the running piece and the clean-up code, after StopHost."""
@@ -49,6 +54,11 @@ class HostState(enum.Enum):
 
     SETTING_UP = "setting_up"
     READY = "ready"
+    DOZING = "dozing"
+    """Asked to sleep."""
+    ASLEEP = "asleep"
+    WAKING = "waking"
+    """Asked to wake up."""
     STOPPING = "stopping"
     """Asked to; it may still finish what it runs."""
     DYING = "dying"
@@ -56,7 +66,14 @@ class HostState(enum.Enum):
 
 
 class HostProcess:
-    """A host, its socket and its log.
+    """A host, its socket, its log and its memory.
+
+    Parameters
+    ----------
+    child
+        Its process, that was started just now, or that waited for an order like this one.
+    now
+        When its set-up begins.
 
     Attributes
     ----------
@@ -68,22 +85,21 @@ class HostProcess:
         Last item, excluded, of each piece that it was sent and has not reported the end of.
     """
 
-    def __init__(
-        self, start: StartHost, *, environment: Mapping[str, str], log_dir: Path, now: float
-    ) -> None:
+    def __init__(self, start: StartHost, child: Child, memory: HostMemory, *, now: float) -> None:
         self.start = start
-        self.log_path = log_dir / f"host-{start.host_id}-{_file_name(start.name)}.log"
+        self.channel = child.channel
+        self.log_path = child.log_path
+        self.memory = memory
         self.state = HostState.SETTING_UP
         self.deadline_s = now + start.requirements.setup_timeout_s
         self.sent_digests: set[Digest] = set()
         self.stop_of_lease: dict[LeaseId, int] = {}
+        self._process = child.process
         self._started_s = now
         self._silent_since_s = math.inf
         self._gone_by_s = math.inf
         self._reason: str | None = None
         self._setup_failure: Failure | None = None
-        self._process, sock = _spawn(environment, self.log_path)
-        self.channel = Channel(sock)
 
     @property
     def pid(self) -> int:
@@ -109,12 +125,31 @@ class HostProcess:
         """Ask it to end, and kill it if it has not after the grace time."""
         if self.state is HostState.SETTING_UP:  # there is nothing to clean up yet
             self.kill("stopped during its set-up", now)
-        elif self.state is HostState.READY:
+        elif self.state is HostState.STOPPING:
+            self.deadline_s = min(self.deadline_s, now + grace_s)
+        elif self.state is not HostState.DYING:
             self.channel.send([Envelope(StopHost(host_id=self.start.host_id))])
             self.state = HostState.STOPPING
             self.deadline_s = now + grace_s
-        elif self.state is HostState.STOPPING:
-            self.deadline_s = min(self.deadline_s, now + grace_s)
+
+    def turn(self, order: SleepHost | WakeHost, now: float) -> None:
+        """Pass on an order to sleep or to wake up; it has as long for it as for its set-up."""
+        is_sleep = isinstance(order, SleepHost)
+        if self.state is (HostState.READY if is_sleep else HostState.ASLEEP):
+            self.channel.send([Envelope(order)])
+            self.state = HostState.DOZING if is_sleep else HostState.WAKING
+            self.deadline_s = now + self.start.requirements.setup_timeout_s
+
+    def look(self, now: float) -> HostMeasured | None:
+        """Measure its memory; return what to tell if it holds clearly more than was told."""
+        news = self.memory.look(now)
+        if news is None:
+            return None
+        return HostMeasured(
+            host_id=self.start.host_id,
+            gpu_memory_bytes=news.gpu_memory_bytes,
+            host_memory_bytes=news.host_memory_bytes,
+        )
 
     def kill(self, reason: str, now: float) -> None:
         """End every process of the host at once."""
@@ -124,7 +159,8 @@ class HostProcess:
         self.state = HostState.DYING
         self._gone_by_s = now + _GONE_GRACE_S
         self.deadline_s = now + _GONE_CHECK_S
-        _signal_group(self.pid, signal.SIGKILL)
+        self.memory.remember_processes()
+        signal_group(self.pid, signal.SIGKILL)
 
     def meet_deadline(self, now: float) -> None:
         """Do what is due: nothing before `deadline_s`."""
@@ -143,7 +179,11 @@ class HostProcess:
                 self.kill("did not end by itself after its set-up failed", now)
             case HostState.STOPPING:
                 self.kill("killed: it did not stop in time when asked to", now)
-            case HostState.READY | HostState.DYING:
+            case HostState.DOZING | HostState.WAKING:
+                what = "fall asleep" if self.state is HostState.DOZING else "wake up"
+                timeout_s = self.start.requirements.setup_timeout_s
+                self.kill(f"killed: it took longer than {timeout_s:g} s to {what}", now)
+            case HostState.READY | HostState.ASLEEP | HostState.DYING:
                 pass  # what is due then is done by notice_exit
 
     def notice_exit(self, now: float) -> Envelope | None:
@@ -155,8 +195,8 @@ class HostProcess:
             self._take_silence(now)
         if self.state is not HostState.DYING:
             return None
-        is_gone = return_code is not None and _is_group_gone(self.pid)
-        if is_gone or now >= self._gone_by_s:
+        has_ended = return_code is not None and is_group_gone(self.pid)
+        if (has_ended and self.memory.is_off_devices()) or now >= self._gone_by_s:
             return Envelope(self._last_message())
         self.deadline_s = now + _GONE_CHECK_S
         return None
@@ -169,12 +209,15 @@ class HostProcess:
     def _translate(self, envelope: Envelope, now: float) -> Envelope | None:
         match envelope.message:
             case HostReady() as ready:
-                if self.state is not HostState.SETTING_UP:  # too late: it is being killed
-                    return None
-                self.state = HostState.READY
-                self.deadline_s = math.inf
-                setup_s = now - self._started_s  # the start of Python included
-                return Envelope(msgspec.structs.replace(ready, setup_s=setup_s))
+                return self._take_ready(ready, now)
+            case HostAsleep() as asleep:
+                memory = self.memory.measure()
+                told = _with_memory(asleep, memory)
+                return self._take_turn(told, HostState.DOZING, HostState.ASLEEP)
+            case HostAwake() as awake:
+                return self._take_turn(awake, HostState.WAKING, HostState.READY)
+            case SleepFailed() as failed:
+                return self._take_turn(failed, HostState.DOZING, HostState.READY)
             case SetupFailed(failure=failure):  # is told when the host is gone
                 self._setup_failure = failure
                 self.deadline_s = now + _FAILED_GRACE_S
@@ -187,6 +230,26 @@ class HostProcess:
             case _:
                 pass
         return envelope
+
+    def _take_ready(self, ready: HostReady, now: float) -> Envelope | None:
+        if self.state is not HostState.SETTING_UP:  # too late: it is being killed
+            return None
+        self.state = HostState.READY
+        self.deadline_s = math.inf
+        self.memory.look(now)
+        setup_s = now - self._started_s  # the start of Python included
+        ready = msgspec.structs.replace(ready, setup_s=setup_s)
+        return Envelope(_with_memory(ready, self.memory.peak))
+
+    def _take_turn(
+        self, message: HostAsleep | HostAwake | SleepFailed, before: HostState, after: HostState
+    ) -> Envelope | None:
+        """Take note that it sleeps, or is awake; says nothing of it if it was stopped meanwhile."""
+        if self.state is not before:
+            return None
+        self.state = after
+        self.deadline_s = math.inf
+        return Envelope(message)
 
     def _take_exit(self, return_code: int, now: float) -> None:
         is_asked = self.state is HostState.STOPPING and return_code == 0
@@ -228,44 +291,9 @@ class HostProcess:
         )
 
 
-def _spawn(
-    environment: Mapping[str, str], log_path: Path
-) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """Start a host in a session of its own; raises OSError if that cannot be done."""
-    ours, theirs = socket.socketpair()
-    with theirs, log_path.open("ab") as log:
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "parsl_pcm.host", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
-        except OSError:
-            ours.close()
-            raise
-    return process, ours
-
-
-def _signal_group(group: int, signum: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, signum)
-
-
-def _is_group_gone(group: int) -> bool:
-    """Whether no process is left in the group; call it only after the leader was reaped."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-group, os.WNOHANG)[0]:  # orphans of the host: we are their subreaper
-            pass
-    try:
-        os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):
-        return True
-    return False
-
-
-def _file_name(name: str) -> str:
-    return re.sub(r"[^\w.+-]", "_", name)[:80]
+def _with_memory(message: M, memory: Memory) -> M:
+    return msgspec.structs.replace(
+        message,
+        gpu_memory_bytes=memory.gpu_memory_bytes,
+        host_memory_bytes=memory.host_memory_bytes,
+    )

@@ -18,11 +18,20 @@ LOADED_BYTES = 2000
 
 
 class Results(NamedTuple):
-    """Results of items, with the numbers of those; `keys` is None if they have none."""
+    """Results of items, with the numbers of those.
+
+    Attributes
+    ----------
+    keys
+        Of the items; None: they have none.
+    variant
+        Of the context that made them; "": it has none, or nobody made them.
+    """
 
     indices: Sequence[int]
     keys: Sequence[Key] | None
     values: Sequence[Any]
+    variant: str = ""
 
     def triples(self) -> Iterator[tuple[int, Key | None, Any]]:
         """Yield index, key and value of each; the key is None if they have none."""
@@ -31,9 +40,11 @@ class Results(NamedTuple):
 
     def split(self, num: int) -> tuple[Results, Results]:
         """Return the first so many, and the rest."""
-        keys = self.keys
-        head = Results(self.indices[:num], keys and keys[:num], self.values[:num])
-        return head, Results(self.indices[num:], keys and keys[num:], self.values[num:])
+        return self._part(slice(num)), self._part(slice(num, None))
+
+    def _part(self, part: slice) -> Results:
+        keys = self.keys and self.keys[part]
+        return Results(self.indices[part], keys, self.values[part], self.variant)
 
 
 class Chunk(NamedTuple):
@@ -53,6 +64,7 @@ class Chunk(NamedTuple):
     frame: bytes | None
     skip: int = 0
     values: Sequence[Any] = ()
+    variant: str = ""
 
     def load(self) -> Results:
         """Unpickle it, if it is pickled.
@@ -63,27 +75,33 @@ class Chunk(NamedTuple):
             Whatever unpickling raises, if this process lacks a module of the results.
         """
         if self.frame is None:
-            return Results(self.indices, self.keys, self.values)
+            return Results(self.indices, self.keys, self.values, self.variant)
         values = load_result(self.frame)
-        return Results(self.indices, self.keys, values[self.skip :] if self.skip else values)
+        values = values[self.skip :] if self.skip else values
+        return Results(self.indices, self.keys, values, self.variant)
 
     def filled(self, value_of: Callable[[int, Key | None], Any]) -> Results:
         """Return these values in the place of its own."""
         items = Results(self.indices, self.keys, self.indices).triples()
         values = [value_of(index, key) for index, key, _ in items]
-        return Results(self.indices, self.keys, values)
+        return Results(self.indices, self.keys, values, self.variant)
 
 
 def pickled_chunk(
-    indices: Sequence[int], keys: Sequence[Key] | None, frame: bytes, skip: int = 0
+    indices: Sequence[int],
+    keys: Sequence[Key] | None,
+    frame: bytes,
+    skip: int = 0,
+    variant: str = "",
 ) -> Chunk:
     """Return results that somebody pickled as a chunk."""
-    return Chunk(indices, keys, len(frame), frame, skip)
+    return Chunk(indices, keys, len(frame), frame, skip, variant=variant)
 
 
 def loaded_chunk(results: Results) -> Chunk:
     """Return results that need not be unpickled any more as a chunk, their size being guessed."""
-    return Chunk(*results[:2], LOADED_BYTES * len(results.indices), None, values=results.values)
+    num_bytes = LOADED_BYTES * len(results.indices)
+    return Chunk(*results[:2], num_bytes, None, values=results.values, variant=results.variant)
 
 
 class Store(Protocol):

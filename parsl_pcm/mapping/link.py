@@ -69,7 +69,9 @@ class MapReceiver(ABC):
         """Begin; called once, in the thread that submits the call."""
 
     @abstractmethod
-    def on_range(self, task_id: TaskId, start: int, stop: int, frame: bytes, *, skip: int) -> None:
+    def on_range(
+        self, task_id: TaskId, start: int, stop: int, frame: bytes, *, skip: int, variant: str
+    ) -> None:
         """Take the results of the items [start, stop) of a segment, each told once.
 
         Parameters
@@ -79,6 +81,8 @@ class MapReceiver(ABC):
             (:func:`~parsl_pcm.pickling.load_result`).
         skip
             So many at its head were told before.
+        variant
+            Name of the variant of the context that made them; "": it has none.
         """
 
     @abstractmethod

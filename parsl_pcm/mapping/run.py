@@ -160,6 +160,14 @@ class MapRun(MapReceiver):
             waiting_for=self._waiting_for(),
         )
 
+    def variants(self) -> dict[str, int]:
+        """Return how many items each variant of the context has done in this run so far.
+
+        Empty if the context has no variants. Items in which the app raised are not counted.
+        """
+        with self._state.changed:
+            return dict(self._state.num_by_variant)
+
     def cancel(self) -> bool:
         """Give up what has no result yet; False if the map had ended.
 
@@ -219,9 +227,11 @@ class MapRun(MapReceiver):
         self._feed.start(link)
         threading.Thread(target=self._tick, name="pcm-map-ticks", daemon=True).start()
 
-    def on_range(self, task_id: TaskId, start: int, stop: int, frame: bytes, *, skip: int) -> None:
+    def on_range(
+        self, task_id: TaskId, start: int, stop: int, frame: bytes, *, skip: int, variant: str
+    ) -> None:
         """Take results."""
-        self._state.take_range(task_id, start, stop, frame, skip)
+        self._state.take_range(task_id, start, stop, frame, skip=skip, variant=variant)
         self._after_change()
 
     def on_item_failed(self, task_id: TaskId, item: int, error: BaseException) -> None:

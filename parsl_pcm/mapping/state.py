@@ -9,7 +9,9 @@ or it is the first bad item of a list in order. Otherwise it ends at once.
 
 from __future__ import annotations
 
+import functools
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -53,6 +55,8 @@ class MapState:
         Items that the source gave; the feed sets it.
     obstacle
         What the writer waits for; "" for nothing.
+    num_by_variant
+        Items that have a result, by the variant of the context that made it, if it has variants.
     """
 
     def __init__(self, *, is_ordered: bool, has_writer: bool) -> None:
@@ -65,6 +69,7 @@ class MapState:
         self.is_over = False
         self.is_finished = False
         self.obstacle = ""
+        self.num_by_variant: Counter[str] = Counter()
         self._arrivals: list[Chunk] | None = [] if has_writer else None
         self._error_index: int | None = None
         self._is_source_over = False
@@ -137,15 +142,20 @@ class MapState:
 
     # --- the executor -------------------------------------------------------------------------
 
-    def take_range(self, task_id: TaskId, start: int, stop: int, frame: bytes, skip: int) -> None:
+    def take_range(
+        self, task_id: TaskId, start: int, stop: int, frame: bytes, *, skip: int, variant: str
+    ) -> None:
         """Take results of a segment."""
         with self.changed:
             if task_id in self._segments:
                 indices, keys = self._items(task_id, start, stop)
-                self._put(pickled_chunk(indices, keys, frame, skip))
+                self._put(pickled_chunk(indices, keys, frame, skip, variant))
+                if variant:
+                    self.num_by_variant[variant] += stop - start
                 self._note(task_id, start, stop)
             else:
-                self._keep(task_id, lambda: self.take_range(task_id, start, stop, frame, skip))
+                take = functools.partial(self.take_range, skip=skip, variant=variant)
+                self._keep(task_id, lambda: take(task_id, start, stop, frame))
 
     def take_error(
         self, task_id: TaskId, item: int, value_of: Callable[[int, Key | None], Any]

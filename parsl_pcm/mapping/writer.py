@@ -72,7 +72,7 @@ class SinkOutput:
             if isinstance(value, ItemError):
                 yield error_row(index, key, self._column, value.exception)
             else:
-                yield result_row(index, key, self._column, value)
+                yield result_row(index, key, self._column, value, variant=results.variant)
 
 
 class JournalOutput:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from parsl_pcm.provider.gpus import GpuFacts, find_gpu
+from parsl_pcm.provider.gpus import GpuFacts, find_gpu, is_of_type
 from parsl_pcm.provider.growth.demand import check_limits
 from parsl_pcm.provider.schedulers.defaults import default_jobs, default_probe
 from parsl_pcm.provider.schedulers.observations import IdleGpus, JobBook, Probe
@@ -36,6 +36,8 @@ UNKNOWN_CAPABILITY = 99.0
 NO_CAPABILITY = 0.0
 """Of GPUs that are not from NVIDIA."""
 GB = 10**9
+SHARED_FRAC = 0.98
+"""Of a GPU's memory, for the hosts that share it: the core leaves the rest free."""
 
 
 @dataclass(frozen=True)
@@ -159,16 +161,12 @@ class Flavour:
 
     # --- what contexts it can serve -----------------------------------------------------------
 
-    def offers(self, needs: Requirements) -> bool:
-        """Whether a host with these needs fits into a block, as far as is known."""
-        num_gpus = max(self.gpus_per_block, needs.gpus * self._num_nodes)
-        if num_gpus > self.largest_block or not self._gpus_suffice(needs):
-            return False
-        node = self._node(num_gpus)
-        return node.cores >= (needs.cores or 0.0) and node.memory_bytes >= needs.host_memory_bytes
+    def way_for(self, ways: Sequence[Requirements]) -> Requirements | None:
+        """Return the first way to build a context that fits into a block, as far as is known."""
+        return next((way for way in ways if self._fits(way)), None)
 
     def gpus_for(self, needs: Requirements) -> int:
-        """Return the size of a block for a host that this flavour offers to serve."""
+        """Return the size of a block for a host with these needs."""
         return max(self.gpus_per_block, needs.gpus * self._num_nodes)
 
     def hosts_per_block(self, needs: Requirements) -> int:
@@ -252,14 +250,26 @@ class Flavour:
         facts = find_gpu(wanted)
         return facts is not None and facts == find_gpu(seen)
 
+    def _fits(self, needs: Requirements) -> bool:
+        num_gpus = self.gpus_for(needs)
+        if num_gpus > self.largest_block or not self._gpus_suffice(needs):
+            return False
+        node = self._node(num_gpus)
+        return node.cores >= (needs.cores or 0.0) and node.memory_bytes >= needs.host_memory_bytes
+
     def _gpus_suffice(self, needs: Requirements) -> bool:
         if needs.gpus == 0:
             return True
+        if self.gpu_type and needs.gpu_types and not self._is_any_of(needs.gpu_types):
+            return False
         capability = UNKNOWN_CAPABILITY
         if self.compute_capability is not None:
             capability = self.compute_capability
         is_new_enough = capability >= (needs.min_compute_capability or 0.0)
         return is_new_enough and self._gpu_memory_bytes >= (needs.gpu_memory_bytes or 0)
+
+    def _is_any_of(self, wanted: Sequence[str]) -> bool:
+        return any(is_of_type(self.gpu_type or "", each) for each in wanted)
 
     @property
     def _gpu_memory_bytes(self) -> int:
@@ -275,7 +285,7 @@ class Flavour:
     def _hosts_per_gpu(self, needs: Requirements) -> int:
         if needs.gpu_memory_bytes is None or self.gpu_memory is None:
             return 1
-        return self._gpu_memory_bytes // needs.gpu_memory_bytes
+        return max(int(SHARED_FRAC * self._gpu_memory_bytes) // needs.gpu_memory_bytes, 1)
 
     @staticmethod
     def _num_by_cores(node: NodeResources, cores: float | None, *, unknown: int) -> int:
@@ -294,7 +304,7 @@ class Flavour:
         device = Device(
             device_id=DeviceId("unknown"),
             kind="rocm" if capability == NO_CAPABILITY else "cuda",
-            name=self.gpu_type or self.name,
+            name=self.gpu_type or "",
             memory_bytes=self._gpu_memory_bytes,
             compute_capability=UNKNOWN_CAPABILITY if capability is None else capability,
         )

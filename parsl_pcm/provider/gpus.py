@@ -130,6 +130,18 @@ def find_gpu(name: str) -> GpuFacts | None:
     )
 
 
+def is_of_type(name: str, wanted: str) -> bool:
+    """Whether a part of a name of a GPU that a context asks for is in a site's name for it.
+
+    Blanks and signs do not count, for the core either: ``RTX 2080 Ti`` is in ``rtx2080ti``.
+    """
+    return _letters(wanted) in _letters(name)
+
+
+def _letters(name: str) -> str:
+    return "".join(_WORD.findall(name.lower()))
+
+
 def _longest_name(words: list[str]) -> str:
     """Return the longest name in the table that consecutive words make up; "" if there is none."""
     names = [

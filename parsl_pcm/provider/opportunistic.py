@@ -25,7 +25,7 @@ from parsl_pcm.provider.looking import Looker
 from parsl_pcm.provider.refusals import is_passing, words_of
 from parsl_pcm.provider.schedulers.observations import Ending, Job, LookError
 from parsl_pcm.provider.statuses import output_paths, parsl_status
-from parsl_pcm.types import NodeResources
+from parsl_pcm.types import NodeResources, Requirements
 
 logger = logging.getLogger(__name__)
 
@@ -204,6 +204,14 @@ class OpportunisticProvider(ExecutionProvider):
     def possible_nodes(self) -> tuple[NodeResources, ...]:
         """Return the largest node that each flavour could bring."""
         return tuple(flavour.node_resources() for flavour in self.flavours)
+
+    def hosts_to_come(self, ways: Sequence[Requirements], num_blocks: int) -> int | None:
+        """Return how many hosts of a context could come with blocks besides so many, at most.
+
+        None: as many as there are idle GPUs.
+        """
+        with self._lock:
+            return self._growth.hosts_to_come(tuple(ways), num_blocks)
 
     def look(self) -> list[Job]:
         """Ask the site; return our jobs that changed since the last look.

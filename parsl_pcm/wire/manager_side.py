@@ -162,6 +162,12 @@ class RegistrationRefused(Message, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
+class PrepareHost(Message, frozen=True, kw_only=True, tag=True):
+    """Import these modules, then wait for StartHost. Only manager -> host, to a spare process."""
+
+    imports: tuple[str, ...]
+
+
 class StartHost(Message, frozen=True, kw_only=True, tag=True):
     """Start a process that builds this context on these devices. Also manager -> host."""
 

@@ -46,6 +46,7 @@ from parsl_pcm.wire.manager_side import (
     PieceFailed,
     PieceFinished,
     PieceRevoked,
+    PrepareHost,
     RegisterManager,
     RegistrationAccepted,
     RegistrationRefused,
@@ -90,6 +91,7 @@ __all__ = [
     "PieceFailed",
     "PieceFinished",
     "PieceRevoked",
+    "PrepareHost",
     "RangeDelivered",
     "RegisterManager",
     "RegistrationAccepted",
@@ -145,6 +147,7 @@ AnyMessage = (
     | PieceRevoked
     | RegistrationAccepted
     | RegistrationRefused
+    | PrepareHost
     | StartHost
     | StopHost
     | SleepHost

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import psutil
 import pytest
 
 from parsl_pcm import ContextRecipe
@@ -61,3 +63,13 @@ def need(name: str) -> None:
     if name in REQUIRED:
         pytest.fail(f"PARSL_PCM_REQUIRE names {name}, but {reason}", pytrace=False)
     pytest.skip(reason)
+
+
+def resident_bytes() -> int:
+    """Return the main memory that this process and all that it has started hold."""
+    this = psutil.Process()
+    total = 0
+    for process in [this, *this.children(recursive=True)]:
+        with contextlib.suppress(psutil.Error):
+            total += process.memory_info().rss
+    return total

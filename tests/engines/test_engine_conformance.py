@@ -256,20 +256,68 @@ def test_wrong_arguments_raise(engine: Engine, wrong: dict[str, object]) -> None
         engine.generate([CLAIM], **{"max_tokens": 8, **wrong})
 
 
-def test_closing_waits_for_the_answers_under_way(
-    recipe: ContextRecipe, monkeypatch: pytest.MonkeyPatch
+def test_engine_answers_as_before_when_it_has_slept(engine: Engine) -> None:
+    prompts: list[Prompt] = [CLAIM, CHAT, "Copper is a metal."]
+    engine.generate(prompts, max_tokens=8)
+    before = [ask(engine, prompt) for prompt in prompts]
+    for _ in range(2):
+        engine.sleep()
+        engine.wake()
+        assert [ask(engine, prompt) for prompt in prompts] == before
+
+
+def test_call_of_an_engine_that_sleeps_is_refused_and_harms_nothing(engine: Engine) -> None:
+    engine.sleep()
+    try:
+        with pytest.raises(RuntimeError, match=r"asleep; call its wake\(\)"):
+            engine.generate([CLAIM], max_tokens=8)
+        with pytest.raises(RuntimeError, match="asleep"):
+            asyncio.run(engine.agenerate([CLAIM], max_tokens=8))
+    finally:
+        engine.wake()
+    assert ask(engine, CLAIM).error is None
+
+
+def test_sleep_waits_for_the_answers_under_way(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    has_begun = begin_event(engine, monkeypatch)
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(engine.generate, [CLAIM, CHAT], max_tokens=16)
+        has_begun.wait()
+        engine.sleep()
+        engine.wake()
+        assert [row.error for row in call.result()] == [None, None]
+
+
+def test_engine_may_be_closed_in_its_sleep(recipe: ContextRecipe) -> None:
+    with recipe.open() as live:
+        assert ask(live, CLAIM).error is None
+        live.sleep()
+    with pytest.raises(RuntimeError, match="closed"):
+        live.wake()
+
+
+def begin_event(engine: Any, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Return what is set once the engine has begun with a call."""
     has_begun = threading.Event()
+    original = engine._submit
 
     def begin(*args: Any) -> list[Future[Completion]]:
         rows: list[Future[Completion]] = original(*args)
         has_begun.set()
         return rows
 
+    monkeypatch.setattr(engine, "_submit", begin)
+    return has_begun
+
+
+def test_closing_waits_for_the_answers_under_way(
+    recipe: ContextRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with ThreadPoolExecutor(1) as pool:
         with recipe.open() as live:
-            original = live._submit
-            monkeypatch.setattr(live, "_submit", begin)
+            has_begun = begin_event(live, monkeypatch)
             call = pool.submit(live.generate, [CLAIM, CHAT], max_tokens=16)
             has_begun.wait()
         assert [row.error for row in call.result()] == [None, None]

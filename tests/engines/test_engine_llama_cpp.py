@@ -7,7 +7,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from engines_under_test import need
+from engines_under_test import need, resident_bytes
 
 from parsl_pcm.engines import llama_cpp
 from parsl_pcm.engines.options import GenerateOptions
@@ -49,3 +49,14 @@ def test_choice_told_by_its_first_token_is_what_the_whole_answer_would_be() -> N
         rows = engine.generate(prompts, max_tokens=8, choices=options.choices)
     assert [row.text for row in rows] == whole
     assert {row.completion_tokens for row in rows} == {1}
+
+
+def test_sleep_gives_back_the_memory_of_the_model() -> None:
+    with llama_cpp(context_window=256).open() as engine:
+        engine.generate(["Copper"], max_tokens=4)
+        awake_bytes = resident_bytes()
+        engine.sleep()
+        assert resident_bytes() < awake_bytes - (80 << 20)  # the file has 99 MB
+        engine.wake()
+        engine.generate(["Copper"], max_tokens=4)
+        assert resident_bytes() < awake_bytes + (20 << 20)

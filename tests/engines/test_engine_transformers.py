@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import pytest
@@ -69,3 +70,18 @@ def test_what_the_model_author_prefers_does_not_leak_in(tiny_llama: str) -> None
         settings = engine._model.generation_config
     assert settings.repetition_penalty in (None, 1.0)
     assert settings.top_p in (None, 1.0)
+
+
+def test_sleep_on_a_cpu_lets_the_weights_go(tiny_llama: str) -> None:
+    with transformers(tiny_llama, device="cpu").open() as engine:
+        weights = weakref.ref(engine._model.get_input_embeddings().weight)
+        engine.sleep()
+        assert weights() is None
+
+
+def test_batch_size_that_memory_allows_is_remembered_over_a_sleep(tiny_llama: str) -> None:
+    with transformers(tiny_llama, batch_size=8).open() as engine:
+        engine._combiner._batch_size = 2  # as after a lack of memory
+        engine.sleep()
+        engine.wake()
+        assert engine._combiner.batch_size == 2

@@ -9,9 +9,10 @@ import time
 
 import psutil
 import pytest
-from engines_under_test import ENGINES, need
+from engines_under_test import ENGINES, need, resident_bytes
 
 from parsl_pcm import ContextLost
+from parsl_pcm.engines import vllm
 
 pytestmark = [
     pytest.mark.engine,
@@ -71,3 +72,28 @@ def test_death_of_its_core_is_told_as_a_lost_context(tiny_llama: str) -> None:
                 child.kill()
         with pytest.raises(ContextLost, match="core of vLLM is dead"):
             engine.generate(["Copper"] * 50, max_tokens=200)
+
+
+def test_sleep_gives_back_the_memory_of_the_kv_cache(tiny_llama: str) -> None:
+    kv_cache_bytes = 256 << 20
+    recipe = vllm(tiny_llama, context_window=256, kv_cache_memory_bytes=kv_cache_bytes)
+    with recipe.open() as engine:
+        engine.generate(["Copper"] * 4, max_tokens=4)
+        awake_bytes = resident_bytes()
+        for _ in range(2):
+            engine.sleep()
+            assert resident_bytes() < awake_bytes - 0.8 * kv_cache_bytes
+            engine.wake()
+            engine.generate(["Copper"] * 4, max_tokens=4)
+        assert resident_bytes() < awake_bytes + 0.2 * kv_cache_bytes
+
+
+def test_prefix_that_was_cached_before_a_sleep_is_read_again(tiny_llama: str) -> None:
+    prefix = "The Moon orbits the Earth. " * 4
+    prompts = [f"{prefix}{end}" for end in ("Copper", "Helium")]
+    with ENGINES["vllm"].recipe(tiny_llama).open() as engine:
+        engine.generate(prompts, max_tokens=4)
+        before = engine.generate(prompts, max_tokens=8)
+        engine.sleep()
+        engine.wake()
+        assert engine.generate(prompts, max_tokens=8) == before

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from parsl import python_app
 
-from parsl_pcm import PCMError, context
+from parsl_pcm import PCMError, context, live_variant
 from parsl_pcm.compat import load_variable_from_serverless
-from parsl_pcm.errors import ContextNotFound
+from parsl_pcm.errors import ContextDoesNotFit, ContextNotFound
 
 shared = pytest.mark.usefixtures("executor")
 
@@ -208,3 +208,60 @@ def test_key_of_the_context_is_part_of_the_memo_key(tmp_path: Path):
     logged(1, str(log)).result()
     logged(1, str(log)).result()
     assert log.read_text().split() == ["one", "two", "one", "default"]
+
+
+# --- variants ---------------------------------------------------------------------------------
+
+
+@context(gpus=1, gpu_type="a GPU that nobody has")
+def on_gpu():
+    return "gpu"
+
+
+@context(env={"WHERE": "cpu"})
+def on_cpu(suffix=""):
+    return os.environ["WHERE"] + suffix
+
+
+@python_app
+def tell(model=on_gpu.variant(on_cpu)):  # noqa: B008 - the way to declare it
+    return model, live_variant()
+
+
+@shared
+def test_the_variant_that_fits_the_node_is_built_with_its_environment():
+    assert tell().result() == ("cpu", "on_cpu")
+    assert tell(on_gpu.variant(on_cpu("!"))).result() == ("cpu!", "on_cpu")
+    assert tell(on_cpu).result() == ("cpu", "")
+
+
+@shared
+def test_contexts_that_live_together_have_variants_together():
+    @python_app
+    def both(model, lower):
+        return model, lower, live_variant()
+
+    future = both(on_gpu.variant(on_cpu), words("one"))
+    assert future.result() == ("cpu", ["one"], "on_cpu+words")
+
+
+@shared
+def test_a_context_of_which_no_variant_fits_fails_with_what_was_asked_for():
+    recipe = on_gpu.variant(on_cpu, host_memory="900 TB")
+    with pytest.raises(ContextDoesNotFit, match="900"):
+        tell(recipe).result()
+
+
+@shared
+def test_variants_do_not_share_results_in_parsls_memo(tmp_path: Path):
+    log = tmp_path / "log"
+
+    @python_app(cache=True)
+    def logged(path, model):
+        with open(path, "a") as file:
+            file.write(f"{model} ")
+
+    recipe = on_gpu.variant(on_cpu)
+    for each in (recipe, on_cpu, recipe, on_gpu.variant(on_cpu("!"))):
+        logged(str(log), each).result()
+    assert log.read_text().split() == ["cpu", "cpu", "cpu!"]

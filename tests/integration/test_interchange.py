@@ -270,8 +270,10 @@ def test_walltime_and_demand_are_told(site: Site) -> None:
             {
                 "name": "c",
                 "context_key": CONTEXT,
-                "requirements": msgspec.json.decode(msgspec.json.encode(Requirements(cores=1.0))),
+                "ways": [msgspec.json.decode(msgspec.json.encode(Requirements(cores=1.0)))],
                 "num_wanted": 1,
+                "num_warm": 0,
+                "hosts_per_gpu": None,
                 "num_hosts": 0,
                 "num_open": 1,
                 "setup_s": None,
@@ -293,6 +295,7 @@ def test_walltime_and_demand_are_told(site: Site) -> None:
         "num_starting": 0,
         "idle_s": 0.0,
         "setup_s": 0.1,
+        "keep_warm_s": 0.0,
     } in demand["blocks"]
 
 

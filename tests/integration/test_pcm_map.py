@@ -30,6 +30,11 @@ def times(items, by=factor):
     return [item * by for item in items]
 
 
+@context(gpus=1, gpu_type="a GPU that nobody has")
+def fast():
+    return 10
+
+
 @python_app
 def double(items):
     return [2 * item for item in items]
@@ -160,6 +165,18 @@ def test_results_go_to_a_file(tmp_path: Path) -> None:
     ]
     with pytest.raises(RuntimeError, match="go to"):
         iter(run)
+
+
+def test_rows_tell_the_variant_of_the_context_in_every_run(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    recipe = fast.variant(factor)
+    for num_items, num_new in ((30, 30), (50, 20)):
+        run = pcm_map(times, range(num_items), by=recipe, sink=path, resume=True)
+        assert run.result(PATIENCE_S).num_done == num_new
+        assert run.variants() == {"factor": num_new}
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert {row["index"]: row["result"] for row in rows} == {n: 10 * n for n in range(50)}
+    assert {row["variant"] for row in rows} == {"factor"}
 
 
 def test_a_second_run_does_what_the_first_left(tmp_path: Path) -> None:

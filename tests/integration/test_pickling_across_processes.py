@@ -15,7 +15,7 @@ from parsl_pcm import pickling
 assert "parsl" not in sys.modules
 function, arguments, recipes = pickle.load(sys.stdin.buffer)
 contexts = pickling.load_recipes(recipes)
-with contexts.open():
+with contexts.open(len(contexts.ways) - 1):
     args, kwargs = pickling.load_arguments(arguments)
     try:
         result = pickling.dump_result(pickling.load_function(function)(*args, **kwargs))
@@ -29,8 +29,8 @@ pickle.dump((contexts.key, *sent), sys.stdout.buffer)
 SCRIPT = """
 import pickle, subprocess, sys
 from parsl import python_app
-from parsl_pcm import context, pickling
-from parsl_pcm.context import ContextSet
+from parsl_pcm import context, live_variant, pickling
+from parsl_pcm.context_set import ContextSet
 from parsl_pcm.declaration import declare
 import side_module
 
@@ -71,6 +71,10 @@ def closure(suffix):
         return Claim(local + x + suffix)
     return app
 
+@python_app
+def which(judge):
+    return judge(Claim("a")), live_variant()
+
 def in_host(app, *args, **kwargs):
     call = declare(app.func, {}, args, kwargs)
     arguments, recipes = pickling.dump_arguments(call.args, call.kwargs)
@@ -98,6 +102,9 @@ elif CASE == "exception":
         assert "NoVerdict: no claims" in str(error.__cause__.__cause__)
     else:
         raise AssertionError("nothing was raised")
+elif CASE == "variant":
+    both = judge.options(gpus=1).variant(judge(llm("q")))
+    assert in_host(which, both) == (("a", "qq"), "judge-2")
 elif CASE == "module":
     assert in_host(side_module.app, 3) == "side engine 3"
 print("ok")
@@ -136,6 +143,10 @@ def test_a_closure_travels_and_its_objects_come_back_as_their_class(tmp_path):
 
 def test_an_exception_of_the_script_comes_back_as_its_class(tmp_path):
     run_case(tmp_path, "exception")
+
+
+def test_a_recipe_with_variants_travels(tmp_path):
+    run_case(tmp_path, "variant")
 
 
 def test_a_module_travels_that_the_host_cannot_import(tmp_path):

@@ -26,8 +26,9 @@ class Executor:
     def bad_state_is_set(self) -> bool:
         return self.error is not None
 
-    def outstanding(self) -> int:
-        return self.num_open
+    @property
+    def tasks(self) -> range:
+        return range(self.num_open)
 
     def set_bad_state_and_fail_all(self, error: Exception) -> None:
         assert self.error is None, "failed twice"

@@ -3,7 +3,7 @@
 import pytest
 
 from parsl_pcm import compat, context, live
-from parsl_pcm.context import ContextSet
+from parsl_pcm.context_set import ContextSet
 
 
 def load_model(path, device="cuda"):

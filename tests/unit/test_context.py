@@ -6,8 +6,8 @@ import pickle
 import cloudpickle
 import pytest
 
-from parsl_pcm import ContextRecipe, context, live, live_context
-from parsl_pcm.context import ContextSet, find_recipes
+from parsl_pcm import ContextRecipe, context
+from parsl_pcm.context import find_recipes
 from parsl_pcm.types import Requirements
 
 FACTOR = 3
@@ -138,6 +138,9 @@ def test_equal_content_has_equal_keys():
         weights(scale=2),
         weights.options(cores=1),
         weights.options(env={"LEVEL": "2"}),
+        weights.options(max_concurrency=2),
+        weights.options(can_sleep=True),
+        weights.options(gpus=1, gpu_type="A100"),
         engine,
     ],
 )
@@ -313,70 +316,150 @@ def test_false_objects_are_fine():
         assert built == []
 
 
-# --- sets ---------------------------------------------------------------------------------------
+# --- variants -----------------------------------------------------------------------------------
 
 
-def test_a_set_of_one_has_the_key_of_its_recipe():
-    assert ContextSet([weights, weights()]).key == weights.key
-    assert ContextSet([weights, weights()]).recipes == (weights,)
+@context(gpus=1, gpu_memory="40 GB")
+def large(model="big"):
+    return ("large", model)
 
 
-def test_the_key_of_a_set_does_not_depend_on_the_order():
-    one, other = ContextSet([weights, engine]), ContextSet([engine, weights])
-    assert one.key == other.key
-    assert one.key not in (weights.key, engine.key)
-    assert (one.name, other.name) == ("weights+engine", "engine+weights")
+@context(gpus=1, gpu_memory="6 GB")
+def small(model="little"):
+    return ("small", model)
 
 
-def test_an_empty_set_is_refused():
-    with pytest.raises(ValueError, match="at least one"):
-        ContextSet([])
+@context
+def on_cpu(model="tiny"):
+    return ("cpu", model)
 
 
-def test_a_set_needs_what_all_of_it_needs_dependencies_included_once():
-    requirements = ContextSet([engine.options(cores=2), weights]).requirements
-    assert requirements == Requirements(host_memory_bytes=10**9, cores=2.0, setup_timeout_s=3600.0)
+def test_a_variant_is_one_more_way_and_leaves_the_recipe_as_it_was():
+    both = large.variant(small)
+    three = both.variant(on_cpu("x"))
+    assert large.ways == (large,)
+    assert both.ways == (large, small)
+    assert three.ways == (large, small, on_cpu("x"))
+    assert (three.name, three.requirements) == ("large", large.requirements)
 
 
-def test_env_is_merged_and_conflicts_are_named():
-    merged = ContextSet([engine.options(env={"A": "1"})])
-    assert merged.env == {"LEVEL": "1", "A": "1"}
-    conflict = ContextSet([engine.options(env={"LEVEL": "s3cret"})])
-    with pytest.raises(ValueError, match=r"'weights' and 'engine'.*variable LEVEL") as caught:
-        _ = conflict.env
-    assert "s3cret" not in str(caught.value)
+def test_a_variant_without_a_recipe_is_the_first_way_with_other_options():
+    both = large.variant(small).variant(gpus=0, gpu_memory=None, env={"DEVICE": "cpu"})
+    assert both.ways[2] == large.options(gpus=0, gpu_memory=None, env={"DEVICE": "cpu"})
 
 
-def test_a_set_builds_shared_dependencies_once_and_publishes_while_open():
-    built = []
+def test_the_key_covers_all_ways_and_their_order():
+    both = large.variant(on_cpu)
+    keys = {large.key, both.key, large.variant(on_cpu("x")).key, large.variant(small).key}
+    assert len(keys) == 4
+    assert both.key == large.variant(on_cpu("tiny")).key
+    assert large.variant(small).variant(on_cpu).key != large.variant(on_cpu).key
+    typed = large.options(gpu_type="a100"), large.options(gpu_type="h100")
+    assert typed[0].variant(typed[1]).key != typed[1].variant(typed[0]).key
 
+
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        (small, large),
+        (small, small("other")),
+        (on_cpu, large),
+        (small, large.options(gpus=2, gpu_type="A100", min_compute_capability=8.0)),
+        (small.options(gpu_type=["A100", "H100"]), large.options(gpu_type="A100-SXM4")),
+    ],
+)
+def test_a_variant_that_could_never_be_used_is_refused(first, later):
+    with pytest.raises(ValueError, match=f"{later.name!r} of context {first.name!r} would never"):
+        first.variant(later)
+
+
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        (large, small),
+        (large, on_cpu),
+        (on_cpu.options(host_memory="64 GB"), large),
+        (on_cpu.options(cores=32), on_cpu("x")),
+        (small.options(gpus=2), small),
+        (small.options(gpu_type="A100-SXM4"), small.options(gpu_type="A100")),
+        (small.options(gpu_type="A100"), small),
+        (small.options(min_compute_capability=8.0), small.options(min_compute_capability=7.5)),
+        (small, on_cpu.options(gpus=1)),
+    ],
+)
+def test_a_variant_that_fits_elsewhere_is_taken(first, later):
+    assert first.variant(later).ways == (first, later)
+
+
+def test_what_a_way_depends_on_counts_for_where_it_fits():
     @context
-    def shared():
-        built.append("shared")
-        return "shared"
+    def built_upon(below=weights):  # which needs 1 GB of main memory
+        return below
 
+    assert built_upon.variant(on_cpu).ways == (built_upon, on_cpu)
+    with pytest.raises(ValueError, match="'built_upon' of context 'on_cpu' would never be used"):
+        on_cpu.variant(built_upon)
+
+
+def test_making_variants_does_not_hash_anything_yet():
     @context
-    def left(below=shared):
-        return ("left", below)
+    def of_later():
+        return defined_later()  # noqa: F821 - at the time of the declaration
 
-    @context
-    def right(below=shared):
-        return ("right", below)
-
-    contexts = ContextSet([left, right, shared])
-    with contexts.open() as live_objects:
-        assert list(live_objects) == [left.key, right.key, shared.key]
-        assert live_objects[left.key][1] is live_objects[right.key][1]
-        assert live_context("right") == ("right", "shared")
-        assert live.live_by_key(shared.key) == "shared"
-    assert built == ["shared"]
-    with pytest.raises(LookupError):
-        live_context("right")
+    recipe = of_later.options(cores=64).variant(of_later)
+    assert not any("key" in vars(each) for each in (recipe, *recipe.ways))
 
 
-def test_dependencies_alone_are_not_published():
-    with engine.open() as built:
-        assert live_context() is built
+def test_variants_of_variants_are_refused():
+    both = large.variant(small)
+    with pytest.raises(TypeError, match=r"'large' of context 'on_cpu' has variants itself"):
+        on_cpu.options(cores=64).variant(both)
+
+
+def test_what_is_no_recipe_is_no_variant():
+    with pytest.raises(TypeError, match="a variant is another @context, not str: 'small'"):
+        large.variant("small")
+    with pytest.raises(TypeError, match="no option 'memory'"):
+        large.variant(small, memory="6 GB")
+
+
+def test_a_recipe_with_variants_takes_no_other_arguments_or_options():
+    both = large.variant(small)
+    with pytest.raises(TypeError, match="'large' has variants already: give it arguments before"):
+        both("other")
+    with pytest.raises(TypeError, match="'large' has variants already: give it options before"):
+        both.options(cores=2)
+
+
+def test_recipes_with_variants_are_no_arguments_of_other_recipes():
+    both = large.variant(small)
+    with pytest.raises(TypeError, match=r"'engine' is given 'large', which has variants"):
+        engine(both)
+    with pytest.raises(TypeError, match=r"'engine' is given 'large', which has variants"):
+        engine(size=[{"model": both}])
+    with pytest.raises(TypeError, match=r"'judge' is given 'large', which has variants"):
+
+        @context
+        def judge(model=both):
+            return model
+
+
+def test_opening_a_recipe_with_variants_builds_the_first():
+    with large("m").variant(small).open() as built:
+        assert built == ("large", "m")
+
+
+def test_repr_shows_all_ways():
+    assert repr(large.variant(on_cpu("x"))) == "<context large or on_cpu('x')>"
+
+
+# --- options that are not in the key ------------------------------------------------------------
+
+
+def test_how_its_hosts_are_treated_does_not_change_what_a_context_is():
+    other = weights.options(keep_warm_s=60, setup_timeout_s=5, imports=["json"])
+    assert other == weights
+    assert other.requirements != weights.requirements
 
 
 # --- pickling -----------------------------------------------------------------------------------
@@ -399,3 +482,13 @@ def test_the_key_travels_rather_than_being_taken_again():
     payload = cloudpickle.dumps(weights)
     with changed_global("FACTOR", 99):
         assert pickle.loads(payload).key == weights.key
+
+
+def test_a_recipe_with_variants_survives_pickling_with_all_keys():
+    recipe = engine(weights("q")).options(cores=64).variant(engine(weights))
+    payload = cloudpickle.dumps(recipe)
+    with changed_global("FACTOR", 99):
+        copy = pickle.loads(payload)
+        assert copy.key == recipe.key
+        assert [way.key for way in copy.ways] == [way.key for way in recipe.ways]
+    assert repr(copy) == repr(recipe)

@@ -11,9 +11,9 @@ from parsl_pcm.core import events
 from parsl_pcm.core.demand import BlockUse, block_uses, context_demands
 from parsl_pcm.core.policy import DefaultPolicy
 from parsl_pcm.core.records import ContextRecord, PieceRecord, TaskRecord
-from parsl_pcm.types import BlockId, ContextKey, LeaseId, ManagerId, Requirements, TaskId
+from parsl_pcm.types import BlockId, ContextKey, HostId, LeaseId, ManagerId, Requirements, TaskId
 from tests.core_words import new_pool, ready, submit, take_back
-from tests.fakes import FakePool, cpu_node
+from tests.fakes import GB, FakePool, cpu_node, gpu_node
 from tests.unit.test_core_random import RandomRun
 
 
@@ -127,6 +127,40 @@ def test_host_that_is_wanted_is_in_the_demand(
         assert wanted > context.num_hosts
 
 
+def test_hosts_that_shall_be_warm_are_wanted_without_work() -> None:
+    pool = new_pool(cpu_node())
+    pool.feed(events.WarmRequested(context_key=ContextKey("c"), num_hosts=3))
+    assert demands(pool) == [("c", 3, 1, 0)]
+
+
+def test_sleeping_host_counts_while_it_could_wake_up_where_it_is() -> None:
+    pool = FakePool(Random(0))
+    needs = Requirements(cores=1.0, gpus=1, gpu_memory_bytes=10 * GB, can_sleep=True)
+    pool.declare("c", needs)
+    pool.declare("d", Requirements(cores=1.0, gpus=1))
+    pool.register(gpu_node(16))
+    submit(pool)
+    ready(pool)
+    finished_in(pool, 1, 1.0)
+    submit(pool, "d")
+    pool.feed(events.HostAsleep(host_id=HostId(1), sleep_s=1.0))
+    assert demands(pool) == [("d", 1, 1, 1)]
+    pool.cancel(TaskId(1))
+    pool.feed(events.HostExited(host_id=HostId(2), description="gone"))
+    assert demands(pool) == [("c", 0, 1, 0)]
+
+
+def test_host_that_is_reclaimed_counts_for_who_gets_its_place() -> None:
+    pool = new_pool(cpu_node(2.0))
+    pool.declare("d", Requirements(cores=1.0))
+    for _ in range(6):
+        submit(pool)
+    ready(pool, 1)
+    ready(pool, 2)
+    submit(pool, "d")
+    assert demands(pool) == [("c", 5, 1, 5), ("d", 1, 1, 1)]
+
+
 # --- blocks ---------------------------------------------------------------------------------------
 
 
@@ -156,6 +190,16 @@ def test_block_tells_what_it_does_and_how_long_it_has_been_idle() -> None:
     finished_in(pool, 1, 5.0)
     pool.now = 23.0
     assert uses(pool) == [use(idle_s=3.0, setup_s=10.0)]
+
+
+def test_block_tells_how_long_a_host_there_shall_be_kept() -> None:
+    pool = FakePool(Random(0))
+    pool.declare("c", Requirements(cores=1.0, keep_warm_s=600.0))
+    pool.register(cpu_node())
+    submit(pool)
+    assert uses(pool)[0].keep_warm_s == 0.0
+    ready(pool)
+    assert uses(pool)[0].keep_warm_s == 600.0
 
 
 def test_block_of_several_nodes_is_one_and_as_idle_as_its_last_node() -> None:

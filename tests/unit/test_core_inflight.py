@@ -8,7 +8,7 @@ import pytest
 
 from parsl_pcm.core.inflight import FIRST_PLACES, TRY_AGAIN_S
 from parsl_pcm.core.records import HostRecord
-from tests.core_bench import Bench, Node
+from tests.core_bench import Bench, slot
 
 
 def saturating(places: int, item_s: float = 0.5) -> Callable[[int, float, int], float]:
@@ -17,7 +17,7 @@ def saturating(places: int, item_s: float = 0.5) -> Callable[[int, float, int], 
 
 
 def bench(max_concurrency: int, *engines: int) -> Bench:
-    nodes = [Node(saturating(places), setup_s=5.0) for places in engines]
+    nodes = [slot(saturating(places), setup_s=5.0) for places in engines]
     return Bench(nodes, max_concurrency=max_concurrency)
 
 
@@ -32,14 +32,14 @@ def test_contexts_of_moderate_concurrency_get_all_their_places_at_once(
     run = bench(max_concurrency, 1)
     run.call(500)
     assert [host.num_places for host in hosts(run)] == [max_concurrency]
-    num_first = sum(sent_at == run.sizes[0][0] for sent_at, _, _ in run.sizes)
+    num_first = sum(sent_at == run.sent[0][0] for sent_at, _, _ in run.sent)
     assert num_first == max_concurrency
 
 
 def test_host_of_a_very_concurrent_context_begins_with_few_places() -> None:
     run = bench(256, 1000)
     run.call(500)
-    assert sum(sent_at <= 5.4 for sent_at, _, _ in run.sizes) == FIRST_PLACES
+    assert sum(sent_at <= 5.4 for sent_at, _, _ in run.sent) == FIRST_PLACES
 
 
 @pytest.mark.parametrize(("saturated_by", "learned"), [(10, 16), (64, 64), (100, 128), (999, 256)])
@@ -68,7 +68,7 @@ def test_new_host_begins_with_what_others_have_learned() -> None:
 def test_more_places_are_tried_again_after_a_while() -> None:
     before, after = saturating(16), saturating(64)
     change_at = 60.0
-    node = Node(lambda n, now, k: (before if now < change_at else after)(n, now, k), setup_s=5.0)
+    node = slot(lambda n, now, k: (before if now < change_at else after)(n, now, k), setup_s=5.0)
     run = Bench([node], max_concurrency=64)
     run.call(12_000)
     assert run.ended_at > change_at + TRY_AGAIN_S
@@ -86,6 +86,6 @@ def test_work_goes_to_the_host_with_the_most_room_for_its_places() -> None:
     run = bench(64, 16, 64)
     run.call(6000)
     assert sorted(host.num_places for host in hosts(run)) == [16, 64]
-    slow, fast = sorted(run.hosts.values(), key=lambda host: host.node is run.nodes[1])
-    sent_to = {n: sum(host == n for _, host, _ in run.sizes) for n in (slow.host_id, fast.host_id)}
+    slow, fast = sorted(run.hosts.values(), key=lambda host: host.manager_id)
+    sent_to = {n: sum(host == n for _, host, _ in run.sent) for n in (slow.host_id, fast.host_id)}
     assert sent_to[fast.host_id] >= 3 * sent_to[slow.host_id]

@@ -130,7 +130,11 @@ def test_nodes_that_differ_by_a_few_kb_are_of_one_kind_and_lose_nothing() -> Non
     for number in range(10):
         capacity.add(new_manager(f"m{number}", 16_000_000_000 - 1024 * number))
     assert len(capacity.kinds()) == 1
-    assert capacity.could_ever_fit(Requirements(cores=1.0, host_memory_bytes=16_000_000_000))
+    assert capacity.could_ever_fit(
+        ContextRecord(
+            ContextKey("c"), "c", Requirements(cores=1.0, host_memory_bytes=16_000_000_000)
+        )
+    )
 
 
 def test_timer_that_is_moved_or_cancelled_is_not_due_at_its_old_time() -> None:

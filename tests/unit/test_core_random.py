@@ -8,13 +8,16 @@ from random import Random
 import pytest
 
 from parsl_pcm.core import events
+from parsl_pcm.core.memory import Held
 from parsl_pcm.core.policy import DefaultPolicy
 from parsl_pcm.core.records import HostRecord, PieceRecord
 from parsl_pcm.core.scheduler import Scheduler
+from parsl_pcm.core.transitions import HostState
 from parsl_pcm.types import ContextKey, NodeResources, Requirements
 from tests.fakes import (
     GB,
     NOTICE_S,
+    FakeHost,
     FakeManager,
     FakePool,
     PairCuttingPolicy,
@@ -39,7 +42,30 @@ CONTEXTS = {
     "hopper": Requirements(cores=1.0, gpus=1, min_compute_capability=9.0),
     "impossible": Requirements(cores=1.0, gpus=64),
     "broken": Requirements(cores=1.0),
+    "sleeper": Requirements(
+        cores=0.5, gpus=1, gpu_memory_bytes=10 * GB, host_memory_bytes=GB, can_sleep=True
+    ),
+    "insomniac": Requirements(cores=0.5, gpus=1, gpu_memory_bytes=9 * GB, can_sleep=True),
+    "late riser": Requirements(cores=1.0, gpus=1, can_sleep=True, keep_warm_s=5.0),
+    "either": Requirements(
+        cores=1.0, gpus=1, gpu_memory_bytes=20 * GB, min_compute_capability=9.0, can_sleep=True
+    ),
 }
+VARIANTS = {
+    "either": [
+        Requirements(cores=0.5, gpus=2, gpu_memory_bytes=8 * GB),
+        Requirements(cores=0.5, gpus=1, gpu_memory_bytes=5 * GB, max_concurrency=2),
+        Requirements(cores=2.0, max_concurrency=4),
+    ],
+    "broken": [Requirements(cores=0.5)],
+}
+HELD = {
+    "cpu": Held(0, 5 * GB),
+    "small gpu": Held(8 * GB, 2 * GB),
+    "sleeper": Held(11 * GB, 3 * GB),
+    "either": Held(6 * GB, GB),
+}
+"""What hosts are measured to hold: some more than was declared."""
 
 
 class RandomRun:
@@ -52,8 +78,11 @@ class RandomRun:
         )
         self.pool = FakePool(self.random, max_attempts=self.random.choice([1, 2, 3]), policy=policy)
         for name, requirements in CONTEXTS.items():
-            self.pool.declare(name, requirements)
+            self.pool.declare(name, requirements, *VARIANTS.get(name, []))
         self.pool.broken.add(ContextKey("broken"))
+        self.pool.sleepless.add(ContextKey("insomniac"))
+        self.pool.unwakeable.add(ContextKey("late riser"))
+        self.pool.held = {ContextKey(name): held for name, held in HELD.items()}
         if self.random.random() < 0.7:
             for node in NODES:
                 self.pool.register(node)
@@ -66,6 +95,10 @@ class RandomRun:
             self.lose: 1,
             self.take_back: 2,
             self.hold: 1,
+            self.spoil: 1,
+            self.measure: 4,
+            self.warm: 2,
+            self.evict: 1,
             self.fall_silent: 1,
             self.go_on_in_time: 6,
             self.deliver: 60,
@@ -132,6 +165,24 @@ class RandomRun:
         if self.pool.managers:
             self.pool.feed(events.ManagerHeld(manager_id=self.any_manager().manager_id))
 
+    def spoil(self) -> None:
+        """Let nothing be built on a node any more, or all again."""
+        if self.pool.managers:
+            self.pool.bad_nodes ^= {self.any_manager().manager_id}
+
+    def measure(self) -> None:
+        if found := self.any_host():
+            held = Held(self.random.choice([0, 1, 9, 30]) * GB, self.random.choice([0, 2, 20]) * GB)
+            self.pool.measure(*found, held)
+
+    def warm(self) -> None:
+        name, num_hosts = self.random.choice(list(CONTEXTS)), self.random.choice([0, 1, 3])
+        self.pool.feed(events.WarmRequested(context_key=ContextKey(name), num_hosts=num_hosts))
+
+    def evict(self) -> None:
+        name = self.random.choice(list(CONTEXTS))
+        self.pool.feed(events.EvictRequested(context_key=ContextKey(name)))
+
     def fall_silent(self) -> None:
         if self.pool.managers:
             self.any_manager().is_silent = True
@@ -148,22 +199,25 @@ class RandomRun:
             self.pool.obey(self.any_manager())
 
     def host_step(self) -> None:
-        hosts = [(m, h) for m in self.pool.managers.values() for h in m.hosts.values()]
-        if not hosts:
+        found = self.any_host()
+        if found is None:
             return
-        manager, host = self.random.choice(hosts)
+        manager, host = found
         luck = self.random.random()
         if luck < 0.02:
             self.pool.die(manager, host)
-        elif not host.is_ready:
-            if luck < 0.06:
-                self.pool.fail_setup(manager, host)
-            else:
-                self.pool.get_ready(manager, host)
+        elif host.state is HostState.STARTING and luck < 0.06:
+            self.pool.fail_setup(manager, host)
+        elif self.pool.change(manager, host):
+            pass
         elif luck < 0.04:
             self.pool.raise_error(manager, host)
         else:
             self.pool.work(manager, host)
+
+    def any_host(self) -> tuple[FakeManager, FakeHost] | None:
+        hosts = [(m, h) for m in self.pool.managers.values() for h in m.hosts.values()]
+        return self.random.choice(hosts) if hosts else None
 
     def any_manager(self) -> FakeManager:
         return self.random.choice(list(self.pool.managers.values()))
@@ -275,6 +329,85 @@ def test_these_runs_do_race() -> None:
     for run in runs:
         run.run(40)
     assert any(run.pool.raced for run in runs)
+
+
+class CrowdedRun:
+    """Contexts that sleep take turns on devices that hold two of them, with room for a third."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.pool = FakePool(self.random, run_s=(0.5, 2.0, 20.0))
+        self.keys = [
+            self.pool.declare(
+                name,
+                Requirements(
+                    cores=1.0,
+                    gpus=gpus,
+                    gpu_memory_bytes=memory_gb and memory_gb * GB,
+                    can_sleep=can_sleep,
+                ),
+            )
+            for name, gpus, memory_gb, can_sleep in (
+                ("a", 1, 10, True),
+                ("b", 1, 11, True),
+                ("gang", 2, 12, True),
+                ("insomniac", 1, 9, True),
+                ("late riser", 1, 9, True),
+                ("restless", 1, 6, False),
+                ("whole", 1, None, True),
+            )
+        ]
+        self.pool.sleepless.add(ContextKey("insomniac"))
+        self.pool.unwakeable.add(ContextKey("late riser"))
+        for _ in range(2):
+            self.pool.register(gpu_node(24, 24, memory_bytes=20 * GB))
+
+    def run(self, num_rounds: int) -> None:
+        for _ in range(num_rounds):
+            if self.random.random() < 0.5:
+                key = self.random.choice(self.keys)
+                for _ in range(self.random.choice([1, 1, 3, 20])):
+                    self.pool.submit(key, priority=self.random.choice([0, 0, 0, 1]))
+            if self.random.random() < 0.1:
+                self.disturb()
+            self.pool.go_on(slow=lambda host: self.random.random() < 0.3)
+            self.pool.let_time_pass(self.random.choice([0.0, 1.0, 10.0, 50.0]))
+
+    def disturb(self) -> None:
+        manager = self.random.choice(list(self.pool.managers.values()))
+        if not manager.hosts:
+            return
+        host = self.random.choice(list(manager.hosts.values()))
+        match self.random.choice(["die", "measure", "take back", "warm", "evict"]):
+            case "die":
+                self.pool.die(manager, host)
+            case "measure":
+                self.pool.measure(manager, host, Held(self.random.randrange(13) * GB, 2 * GB))
+            case "take back":
+                self.pool.take_back(manager, self.random.choice([None, 0.5, 20.0]))
+                self.pool.register(gpu_node(24, 24, memory_bytes=20 * GB))
+            case "warm":
+                self.pool.feed(events.WarmRequested(context_key=host.context_key, num_hosts=2))
+            case "evict":
+                self.pool.feed(events.EvictRequested(context_key=host.context_key))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_contexts_that_take_turns_all_end(seed: int) -> None:
+    run = CrowdedRun(seed)
+    run.run(100)
+    run.pool.finish()
+    assert set(run.pool.ended.values()) <= {"finished", "kills_host"}
+
+
+def test_these_contexts_do_sleep_wake_and_make_room() -> None:
+    runs = [CrowdedRun(seed) for seed in range(2)]
+    for run in runs:
+        run.run(80)
+    seen = {type(event) for run in runs for _, event, _ in run.pool.history}
+    assert {events.HostAsleep, events.HostAwake, events.SleepFailed, events.HostMeasured} <= seen
+    decided = [action for run in runs for _, _, actions in run.pool.history for action in actions]
+    assert any(getattr(action, "is_eviction", False) for action in decided)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -34,6 +34,7 @@ from tests.core_words import (
     lose,
     new_pool,
     pass_time,
+    quietly,
     ready,
     revoke,
     send,
@@ -41,6 +42,7 @@ from tests.core_words import (
     start,
     stop,
     submit,
+    troubles,
 )
 from tests.fakes import GB, FakePool, PairCuttingPolicy, cpu_node, gpu_node
 
@@ -209,14 +211,14 @@ def test_setup_that_fails_on_two_nodes_fails_all_waiting_tasks_with_the_first_tr
     submit(pool)
     submit(pool)
     submit(pool)
-    assert setup_failed(pool, 1, "the first") == []
-    decided = setup_failed(pool, 2, "the second")
+    assert setup_failed(pool, 1, "the first\nValueError: x") == []
+    decided = setup_failed(pool, 2, "the second\nValueError: x")
     assert decided[0] == stop(3, "m2")
     assert decided[1::2] == [forget(0), forget(1), forget(2)]
     for failure in failures(decided):
         assert failure.reason is FailureReason.SETUP_FAILED
         assert failure.message == "it raised (1 other node failed to build it too.)"
-        assert failure.remote_traceback == "the first"
+        assert failure.remote_traceback == "the first\nValueError: x"
         assert failure.log_tail == "log"
 
 
@@ -259,8 +261,8 @@ def test_context_that_has_worked_only_avoids_the_node_where_it_fails() -> None:
     for _ in range(3):
         submit(pool)
     ready(pool, 1)
-    assert setup_failed(pool, 2) == []
-    assert setup_failed(pool, 3) == []
+    assert quietly(setup_failed(pool, 2)) == []
+    assert quietly(setup_failed(pool, 3)) == []
     assert pool.ended == {}
     assert finished(pool, lease=1) == [deliver(0), forget(0), send(2, 1), send(3, 2)]
 
@@ -279,7 +281,7 @@ def test_loss_of_the_last_untried_node_fails_what_waits_for_it() -> None:
     submit(pool, "busy")
     ready(pool, 1)
     submit(pool)
-    assert setup_failed(pool, 2) == []
+    assert quietly(setup_failed(pool, 2)) == []
     (failure,) = failures(lose(pool, "m0"))
     assert failure.task_id == TaskId(1)
 
@@ -533,9 +535,15 @@ def test_what_fits_a_node_that_may_come_waits_for_it() -> None:
     pool = pool_of_possible(gpu_node(16), gpu_node(24))
     assert submit(pool, "gpu") == []
     pool.register(gpu_node(16))
-    assert pool.history[-1][2] == []
+    assert troubles(pool.history[-1][2]) == [
+        "context 'gpu' waits for a node with 1 GPU(s) with 20.0 GB each, 1 core(s): the largest so "
+        "far has 1 GPU(s) of up to 16.0 GB and compute capability 8, 64.0 GB of main memory and 8 "
+        "core(s) for hosts. The provider of the executor may bring a larger one."
+    ]
+    pool.register(gpu_node(16))
+    assert pool.history[-1][2] == []  # that was told
     pool.register(gpu_node(24))
-    assert pool.history[-1][2] == [start(1, "m1", "gpu", ("GPU-0",))]
+    assert pool.history[-1][2] == [start(1, "m2", "gpu", ("GPU-0",))]
 
 
 def test_what_fits_a_node_that_nobody_expected_runs_there() -> None:

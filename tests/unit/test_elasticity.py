@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ class FakeBlocks:
         self.provider = provider
         self.num_wanted = 0
         self.num_hosts = 0
+        self.num_warm = 0
         self.uses: dict[str, dict[str, Any]] = {}
         self.told: list[AnyMessage] = []
         self.given_back: list[str] = []
@@ -36,11 +38,12 @@ class FakeBlocks:
 
     def ask_demand(self) -> dict[str, Any]:
         needs = msgspec.to_builtins(Requirements(gpus=1, cores=1.0))
-        row = {"name": "llm", "context_key": "k", "requirements": needs, "setup_s": 1.0}
+        row = {"name": "llm", "context_key": "k", "ways": [needs], "setup_s": 1.0}
         row |= {
             "num_wanted": self.num_wanted,
             "num_hosts": self.num_hosts,
             "num_open": self.num_wanted,
+            "num_warm": self.num_warm,
         }
         return {"contexts": [row], "blocks": list(self.uses.values())}
 
@@ -57,7 +60,9 @@ class FakeBlocks:
     def job_ended(self, job_id: str) -> None:
         self.ended.append(job_id)
 
-    def use(self, block_id: str, *, num_leases: int, idle_s: float = 0.0) -> None:
+    def use(
+        self, block_id: str, *, num_leases: int, idle_s: float = 0.0, keep_warm_s: float = 0.0
+    ) -> None:
         self.uses[block_id] = {
             "block_id": block_id,
             "num_managers": 1,
@@ -65,6 +70,7 @@ class FakeBlocks:
             "num_starting": 0,
             "idle_s": idle_s,
             "setup_s": 1.0,
+            "keep_warm_s": keep_warm_s,
         }
 
 
@@ -92,6 +98,22 @@ def test_work_grows_onto_what_is_idle() -> None:
     bed.blocks.num_wanted = 5
     assert bed.turn() is True
     assert len(bed.site.in_queue) == 2
+
+
+def test_wish_for_warm_hosts_is_work_and_keeps_its_blocks() -> None:
+    bed = Bed(num_idle=3, keep_warm_s=5.0)
+    bed.blocks.num_wanted = bed.blocks.num_warm = 1
+    assert bed.turn() is True
+    assert list(bed.site.in_queue) == ["1"]
+    bed.site.run("1")
+    bed.blocks.num_hosts = 1
+    bed.blocks.use("b1", num_leases=0, idle_s=100.0, keep_warm_s=math.inf)
+    assert bed.turn() is True
+    assert bed.blocks.given_back == []
+    bed.blocks.num_wanted = bed.blocks.num_warm = 0
+    bed.blocks.use("b1", num_leases=0, idle_s=100.0)
+    bed.turn()
+    assert bed.blocks.given_back == ["b1"]
 
 
 def test_minimum_is_held_without_work() -> None:

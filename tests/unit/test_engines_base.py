@@ -18,10 +18,17 @@ class EchoEngine(BaseEngine):
         super().__init__("echo")
         self.asked: list[tuple[list[Prompt], GenerateOptions]] = []
         self.times_freed = 0
+        self.told: list[str] = []
 
     def _submit(self, prompts: list[Prompt], options: GenerateOptions) -> list[Future[Completion]]:
         self.asked.append((prompts, options))
         return [answered(prompt, options) for prompt in prompts]
+
+    def _doze(self) -> None:
+        self.told.append("doze")
+
+    def _rise(self) -> None:
+        self.told.append("rise")
 
     def _free(self) -> None:
         self.times_freed += 1
@@ -49,8 +56,11 @@ class PendingEngine(BaseEngine):
         self.has_been_asked.release()
         return rows
 
-    def _free(self) -> None:
-        pass
+    def _doze(self) -> None: ...
+
+    def _rise(self) -> None: ...
+
+    def _free(self) -> None: ...
 
 
 @pytest.fixture
@@ -197,3 +207,46 @@ def test_failed_prompt_drops_the_others_of_its_coroutine() -> None:
     asyncio.run(run())
     with pytest.raises(CancelledError):
         engine.rows[0].result()
+
+
+def test_engine_that_sleeps_refuses_calls_until_it_is_awake(engine: EchoEngine) -> None:
+    engine.sleep()
+    with pytest.raises(RuntimeError, match=r"'echo' is asleep; call its wake\(\)"):
+        engine.generate(["a"], max_tokens=8)
+    with pytest.raises(RuntimeError, match="asleep"):
+        asyncio.run(engine.agenerate(["a"], max_tokens=8))
+    engine.wake()
+    assert engine.generate(["a"], max_tokens=8)[0].text == "a"
+
+
+def test_sleeping_or_waking_twice_is_harmless(engine: EchoEngine) -> None:
+    engine.wake()
+    for _ in range(2):
+        engine.sleep()
+    for _ in range(2):
+        engine.wake()
+    assert engine.told == ["doze", "rise"]
+
+
+def test_engine_that_cannot_wake_stays_asleep(
+    engine: EchoEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise OSError("no memory")
+
+    engine.sleep()
+    monkeypatch.setattr(engine, "_rise", fail)
+    with pytest.raises(OSError, match="no memory"):
+        engine.wake()
+    with pytest.raises(RuntimeError, match="asleep"):
+        engine.generate(["a"], max_tokens=8)
+
+
+def test_sleeping_engine_can_be_closed_and_a_closed_one_cannot_sleep(engine: EchoEngine) -> None:
+    engine.sleep()
+    engine.close()
+    assert engine.times_freed == 1
+    with pytest.raises(RuntimeError, match="closed"):
+        engine.sleep()
+    with pytest.raises(RuntimeError, match="closed"):
+        engine.wake()

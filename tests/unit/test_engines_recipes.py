@@ -57,3 +57,20 @@ def test_vllm_takes_any_argument_of_its_library() -> None:
 def test_missing_model_is_refused_before_the_library_is_imported(recipe: ContextRecipe) -> None:
     with pytest.raises(FileNotFoundError, match="/no/such/model"):
         recipe("/no/such/model").open().__enter__()
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_engines_can_sleep(recipe: ContextRecipe) -> None:
+    assert recipe.requirements.can_sleep
+
+
+def test_engines_say_which_imports_take_long() -> None:
+    roots = {
+        recipe.name: {module.partition(".")[0] for module in recipe.requirements.imports}
+        for recipe in RECIPES
+    }
+    assert roots == {
+        "llama_cpp": set(),
+        "transformers": {"torch", "transformers"},
+        "vllm": {"vllm"},
+    }

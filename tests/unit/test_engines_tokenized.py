@@ -38,8 +38,11 @@ class CountingEngine(TokenizedEngine):
     ) -> list[Future[Completion]]:
         return [answer(Completion(text=str(len(ids)), finish_reason="stop")) for ids in prompts]
 
-    def _free(self) -> None:
-        pass
+    def _doze(self) -> None: ...
+
+    def _rise(self) -> None: ...
+
+    def _free(self) -> None: ...
 
 
 def answer(row: Completion) -> Future[Completion]:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from parsl_pcm.core import actions, events
+from parsl_pcm.core.memory import Held
 from parsl_pcm.eventlog import (
     FORMAT_VERSION,
     EventLog,
@@ -20,7 +21,7 @@ from parsl_pcm.eventlog import (
 )
 from parsl_pcm.types import HostId, ManagerId, Requirements, TaskId
 from parsl_pcm.version import VERSION
-from tests.fakes import FakePool, cpu_node, gpu_node
+from tests.fakes import GB, FakePool, cpu_node, gpu_node
 
 HEADER = LogHeader(
     label="pcm",
@@ -55,6 +56,29 @@ def run_with_faults() -> list[tuple[float, events.Event, list[actions.Action]]]:
     return pool.history
 
 
+def run_with_several_contexts() -> list[tuple[float, events.Event, list[actions.Action]]]:
+    """Return the history of contexts that are warmed, measured, put to sleep, woken and dropped."""
+    pool = FakePool(Random(1))
+    needs = Requirements(gpus=1, cores=0.0, gpu_memory_bytes=10 * GB, can_sleep=True)
+    first = pool.declare("first", needs)
+    second = pool.declare("second", needs, Requirements(cores=1.0))
+    pool.held[first] = Held(9 * GB, GB)
+    node = pool.register(gpu_node(16))
+    pool.feed(events.WarmRequested(context_key=first, num_hosts=1))
+    pool.settle()
+    pool.measure(node, node.hosts[HostId(1)], Held(12 * GB, 2 * GB))
+    for index in range(6):
+        pool.submit(second if index % 2 else first, num_items=1 + index)
+        pool.settle()
+        pool.let_time_pass(20.0)
+    pool.sleepless.add(second)
+    pool.submit(first)
+    pool.settle()
+    pool.feed(events.EvictRequested(context_key=first))
+    pool.finish()
+    return pool.history
+
+
 def written_log(path: Path, header: LogHeader = HEADER) -> Path:
     with EventLog(path, header) as log:
         for now, event, decided in run_with_faults():
@@ -71,6 +95,22 @@ def test_log_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_replay_reproduces_the_actions(tmp_path: Path) -> None:
     assert replay(written_log(tmp_path / "events.jsonl")) is None
+
+
+def test_replay_reproduces_a_run_with_several_contexts(tmp_path: Path) -> None:
+    history = run_with_several_contexts()
+    seen = {type(each) for _, event, decided in history for each in (event, *decided)}
+    for kind in (events.HostMeasured, events.HostAsleep, events.HostAwake, events.SleepFailed):
+        assert kind in seen
+    for order in (actions.SleepHost, actions.WakeHost, actions.StopHost, actions.TellTrouble):
+        assert order in seen
+    with EventLog(tmp_path / "events.jsonl", HEADER) as log:
+        for now, event, decided in history:
+            log.append(now, event, decided)
+    assert [tuple(r.actions) for r in read_log(tmp_path / "events.jsonl").records] == [
+        tuple(decided) for _, _, decided in history
+    ]
+    assert replay(tmp_path / "events.jsonl") is None
 
 
 def test_replay_tells_the_first_difference(tmp_path: Path) -> None:

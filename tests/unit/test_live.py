@@ -96,3 +96,13 @@ def test_unknown_variable_lists_the_keys(published):
     published(KEY_A, "load", {"model": "m"})
     with pytest.raises(LookupError, match=r"variable 'modle'.*a dict with 'model'.*must return"):
         live.load_variable("modle")
+
+
+def test_memory_budget_is_what_the_manager_says(monkeypatch):
+    monkeypatch.setenv("PARSL_PCM_GPU_MEMORY_BYTES", "6000000000")
+    assert live.gpu_memory_budget() == 6_000_000_000
+
+
+def test_without_a_memory_budget_the_devices_are_the_hosts_alone(monkeypatch):
+    monkeypatch.delenv("PARSL_PCM_GPU_MEMORY_BYTES", raising=False)
+    assert live.gpu_memory_budget() is None

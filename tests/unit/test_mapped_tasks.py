@@ -40,8 +40,10 @@ class Heard(MapReceiver):
     def start(self, link: MapLink) -> None:
         self.link = link
 
-    def on_range(self, task_id: TaskId, start: int, stop: int, frame: bytes, *, skip: int) -> None:
-        self.heard.append((task_id, start, stop, frame, skip))
+    def on_range(
+        self, task_id: TaskId, start: int, stop: int, frame: bytes, *, skip: int, variant: str
+    ) -> None:
+        self.heard.append((task_id, start, stop, frame, skip, *([variant] if variant else [])))
 
     def on_item_failed(self, task_id: TaskId, item: int, error: BaseException) -> None:
         self.heard.append((task_id, item, repr(error)))
@@ -107,6 +109,15 @@ def test_results_go_to_the_map_of_their_segment() -> None:
     assert bench.delivered(1, 2, 3, num_known=1)
     assert one.heard == [(1, 0, 2, b"results", 0), (1, 2, 3, b"results", 1)]
     assert other.heard == [(2, 0, 1, b"results", 0)]
+
+
+def test_the_variant_that_made_results_is_told_with_them() -> None:
+    bench, receiver = Bench(), Heard()
+    bench.started(receiver)
+    receiver.link.submit([b"ab"], [2])
+    message = messages.RangeDelivered(task_id=TaskId(1), start=0, stop=2, variant="small")
+    assert bench.open.take(Envelope(message, (b"results",)))
+    assert receiver.heard == [(1, 0, 2, b"results", 0, "small")]
 
 
 def test_an_item_that_failed_is_told_with_the_users_exception() -> None:

@@ -21,11 +21,20 @@ def results_of(*indices: int) -> Results:
 
 def test_results_stay_pickled_until_they_are_loaded() -> None:
     chunk = pickled_chunk(range(3, 5), ["a", "b"], dump_result(["x", "y"]))
-    assert chunk.load() == (range(3, 5), ["a", "b"], ["x", "y"])
+    assert chunk.load() == Results(range(3, 5), ["a", "b"], ["x", "y"])
 
 
 def test_results_known_before_are_left_out() -> None:
     assert pickled_chunk(range(1), None, dump_result(["old", "x"]), 1).load().values == ["x"]
+
+
+def test_the_variant_stays_with_its_results() -> None:
+    chunk = pickled_chunk(range(2), None, dump_result(["x", "y"]), variant="small")
+    head, rest = chunk.load().split(1)
+    assert (head.variant, rest.variant) == ("small", "small")
+    assert loaded_chunk(rest).load() == rest
+    assert chunk.filled(lambda index, key: index).variant == "small"
+    assert chunk._replace(frame=None, values=["a", "b"]).load().variant == "small"
 
 
 def test_triples_have_no_keys_where_there_are_none() -> None:

@@ -56,6 +56,7 @@ def identity_of(
 def test_the_same_call_has_the_same_identity() -> None:
     assert identity_of() == identity_of(temperature=0.0) == identity_of(llm=model(1))
     assert identity_of().app == "verify"
+    assert identity_of() == identity_of(llm=model.options(setup_timeout_s=7200, keep_warm_s=60))
 
 
 def changed_code() -> Callable[..., Any]:
@@ -73,6 +74,7 @@ CHANGES: list[tuple[MapIdentity, str]] = [
     (identity_of(changed_code()), "the code of app 'verify' has changed"),
     (identity_of(another_app), "the app was 'verify', and is 'another_app'"),
     (identity_of(llm=model(2)), "context 'model' has changed."),
+    (identity_of(llm=model.options(cores=9).variant(model)), "context 'model' has changed."),
     (identity_of(llm=tokenizer), "context 'model' is no longer used; context 'tokenizer' is new"),
     (identity_of(temperature=0.5), "the other arguments of the app have changed"),
     (identity_of(keys=Keys("name", is_resumable=True)), "by field 'id', and now by field 'name'"),
@@ -170,6 +172,13 @@ def test_what_has_a_result_is_done(sink_path: Path, keys: Keys) -> None:
     assert done_of(sink_path, keys) == [1, 3]
     run(sink_path, 2, keys=keys)
     assert done_of(sink_path, keys) == [1, 2, 3]
+
+
+def test_what_a_variant_has_done_is_done(sink_path: Path) -> None:
+    sink, _ = again(sink_path)
+    sink.write([result_row(1, "claim-1", "key", {"a": 1}, variant="small")])
+    sink.close(is_complete=False)
+    assert done_of(sink_path) == [1]
 
 
 def test_an_item_with_an_error_is_not_done(sink_path: Path) -> None:

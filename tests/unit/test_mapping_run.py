@@ -98,6 +98,24 @@ def test_results_told_before_are_skipped() -> None:
     assert run.result(PATIENCE_S) == ["a", "b", "c", "d"]
 
 
+def test_what_each_variant_has_done_is_counted() -> None:
+    run, link = manual_map(range(10))
+    submitted(link, 1)
+    assert run.variants() == {}
+    link.deliver(1, 0, 3, variant="large")
+    link.deliver(1, 3, 9, variant="small")
+    assert run.variants() == {"large": 3, "small": 6}
+    link.deliver(1, 9, 10, variant="large")
+    assert run.result(PATIENCE_S) == [str(n) for n in range(10)]
+    assert run.variants() == {"large": 4, "small": 6}
+
+
+def test_a_context_without_variants_has_none_to_count() -> None:
+    run = run_map([1], double)
+    run.result(PATIENCE_S)
+    assert run.variants() == {}
+
+
 def test_pairs_are_of_index_and_result() -> None:
     assert list(run_map(["abc", "x"], str.upper).pairs()) == [(0, "ABC"), (1, "X")]
 

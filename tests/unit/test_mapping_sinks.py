@@ -60,6 +60,7 @@ def test_a_row_has_its_key_only_if_keys_were_given(path: Path) -> None:
             result_row(1, "claim-1", "key", {"label": "ja"}),
             result_row(2, "0f", "digest", [1.5]),
             result_row(3, 7, "key", "naïve"),
+            result_row(4, "claim-4", "key", {"variant": 1}, variant="small"),
         ]
     )
     assert lines(path) == [  # there before it is closed
@@ -67,6 +68,7 @@ def test_a_row_has_its_key_only_if_keys_were_given(path: Path) -> None:
         {"index": 1, "key": "claim-1", "result": {"label": "ja"}},
         {"index": 2, "digest": "0f", "result": [1.5]},
         {"index": 3, "key": 7, "result": "naïve"},
+        {"index": 4, "key": "claim-4", "variant": "small", "result": {"variant": 1}},
     ]
     sink.close(is_complete=True)
 

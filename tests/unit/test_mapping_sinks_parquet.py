@@ -367,3 +367,44 @@ def test_where_nothing_can_be_written_is_told(path: Path, tmp_path: Path) -> Non
     (tmp_path / "file").touch()
     with pytest.raises(SinkError, match="cannot be written"):
         opened(tmp_path / "file" / "results.parquet")
+
+
+# --- variants of contexts ------------------------------------------------------------------------
+
+
+def test_the_variant_that_made_a_result_is_a_column(path: Path) -> None:
+    sink = opened(path, is_tolerant=True)
+    sink.write([error_row(0, None, None, ValueError("no"))])
+    sink.write_part()
+    sink.write([result_row(1, None, None, {"a": 1, "variant": "mine"}, variant="small")])
+    sink.write_part()
+    sink.write([result_row(2, None, None, {"a": 2, "variant": "mine"}, variant="large")])
+    sink.close(is_complete=True)
+    table = parquet.read_table(path)
+    assert columns(table) == {
+        "index": [0, 1, 2],
+        "variant": [None, "small", "large"],
+        "a": [None, 1, 2],
+        "result_variant": [None, "mine", "mine"],
+    }
+    assert table.column("error_type").to_pylist() == ["ValueError", None, None]
+
+
+def test_without_variants_a_field_of_that_name_keeps_it(path: Path) -> None:
+    table = written(path, [{"variant": "mine", "a": 1}])
+    assert columns(table) == {"index": [0], "variant": ["mine"], "a": [1]}
+
+
+def test_a_file_with_variants_is_gone_on_with(path: Path) -> None:
+    sink = opened(path)
+    sink.write([result_row(0, None, None, "x", variant="small")])
+    sink.close(is_complete=False)
+    sink, done = opened_again(path)
+    assert done == [0]
+    sink.write([result_row(1, None, None, "y", variant="large")])
+    sink.close(is_complete=True)
+    assert columns(parquet.read_table(path)) == {
+        "index": [0, 1],
+        "variant": ["small", "large"],
+        "result": ["x", "y"],
+    }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 from parsl_pcm.errors import SinkError
 from parsl_pcm.mapping.chunks import Results
@@ -19,6 +20,7 @@ from parsl_pcm.mapping.sinks.opening import open_sink
 from parsl_pcm.mapping.sinks.rows import Row
 from parsl_pcm.mapping.state import MapState
 from parsl_pcm.mapping.writer import SinkOutput, patience_of
+from parsl_pcm.types import TaskId
 from tests.fake_map import make_run, manual_map, run_map
 
 PATIENCE_S = 60.0
@@ -58,6 +60,17 @@ def test_rows_have_index_and_result() -> None:
     assert sorted((row.index, row.result) for row in sink.rows) == [(0, "A"), (1, "B")]
     assert sink.closed == [True]
     assert (summary.num_items, summary.num_done, summary.sink) == (2, 2, "out.jsonl")
+
+
+def test_rows_have_the_variant_that_made_the_result() -> None:
+    sink = ListSink()
+    run, link = manual_map(["a", "b", "c"], on_error="return", **to(sink))
+    wait_for_segment(run)
+    link.deliver(1, 0, 1, variant="large")
+    link.deliver(1, 1, 2, variant="small")
+    run.on_item_failed(TaskId(1), 2, ValueError("bad"))
+    run.result(PATIENCE_S)
+    assert {row.index: row.variant for row in sink.rows} == {0: "large", 1: "small", 2: UNSET}
 
 
 def test_rows_have_the_users_keys() -> None:

@@ -41,6 +41,16 @@ def test_a_recipe_counts_by_its_key():
     assert id_for_memo([llm]) != id_for_memo([llm("q")])
 
 
+def test_how_the_hosts_of_a_context_are_treated_does_not_count():
+    longer = llm.options(setup_timeout_s=7200, keep_warm_s=60, imports=["json"])
+    assert id_for_memo(longer) == id_for_memo(llm)
+
+
+def test_every_variant_counts():
+    ids = {id_for_memo(llm.options(cores=9).variant(llm(name))) for name in "pqp"}
+    assert len(ids | {id_for_memo(llm.options(cores=9))}) == 3
+
+
 def test_a_context_in_a_default_counts():
     source = "def app(x, llm=llm): return x"
     first = id_for_memo(define(source, llm=llm))

@@ -5,10 +5,21 @@ from random import Random
 
 import pytest
 
-from parsl_pcm.core import events
+from parsl_pcm.core import actions, events
+from parsl_pcm.core.actions import Action
 from parsl_pcm.eventlog import EventLog, LogHeader, LogRecord
-from parsl_pcm.metrics import ContextLoads, Metrics
-from parsl_pcm.types import ContextKey, LeaseId, Requirements, TaskId
+from parsl_pcm.metrics import Metrics
+from parsl_pcm.metrics_records import ContextLoads
+from parsl_pcm.types import (
+    BlockId,
+    ContextKey,
+    HostId,
+    LeaseId,
+    ManagerId,
+    Requirements,
+    TaskId,
+    Variant,
+)
 from tests.core_words import (
     exited,
     hold,
@@ -55,7 +66,8 @@ def test_run_of_two_tasks() -> None:
     assert metrics.makespan_s == 20.0
     assert metrics.goodput_per_s == 0.2
     assert (metrics.num_hosts_started, metrics.num_cold_starts) == (1, 1)
-    assert metrics.contexts[ContextKey("c")] == ContextLoads("c", 1, 1, 9.5, 9.5)
+    expected = ContextLoads("c", 1, 1, 9.5, 9.5, num_pieces=2, num_hits=1)
+    assert metrics.contexts[ContextKey("c")] == expected
     assert metrics.busy_frac == 0.8
 
 
@@ -219,6 +231,87 @@ def test_host_that_is_lost_in_a_race_puts_nothing_back() -> None:
     metrics = metrics_of(pool)
     assert (metrics.num_leases_lost, metrics.num_managers_lost) == (0, 1)
     assert (metrics.num_items_repeated, metrics.num_items_raced_in_vain) == (2, 0)
+
+
+MANAGER, HOST = ManagerId("m0"), HostId(1)
+START = actions.StartHost(
+    manager_id=MANAGER, host_id=HOST, context_key=ContextKey("c"), device_ids=(), variant=1
+)
+SLEEP = actions.SleepHost(manager_id=MANAGER, host_id=HOST)
+EVICT = actions.StopHost(manager_id=MANAGER, host_id=HOST, is_eviction=True)
+READY = events.HostReady(host_id=HOST, setup_s=4.0, gpu_memory_bytes=10**9)
+
+
+def slept_and_woken(*more: tuple[float, events.Event, list[Action]]) -> Metrics:
+    """Return the numbers of a host, ready at 10, that slept from 20 to 30, and of what follows."""
+    two_at_once = Variant(name="v1", requirements=Requirements(cores=1.0, max_concurrency=2))
+    declared = events.ContextDeclared(
+        context_key=ContextKey("c"),
+        name="c",
+        requirements=Requirements(cores=1.0),
+        variants=(two_at_once,),
+    )
+    registered = events.ManagerRegistered(
+        manager_id=MANAGER, block_id=BlockId("0"), resources=cpu_node()
+    )
+    history: list[tuple[float, events.Event, list[Action]]] = [
+        (0.0, declared, []),
+        (0.0, registered, [START]),
+        (10.0, READY, []),
+        (20.0, events.TimePassed(), [SLEEP]),
+        (21.0, events.HostAsleep(host_id=HOST, sleep_s=1.0), []),
+        (29.5, events.TimePassed(), [actions.WakeHost(manager_id=MANAGER, host_id=HOST)]),
+        (30.0, events.HostAwake(host_id=HOST, wake_s=0.5), []),
+    ]
+    metrics = Metrics()
+    for now, event, decided in [*history, *more]:
+        metrics.observe(LogRecord(now=now, event=event, actions=decided))
+    return metrics
+
+
+def test_sleeping_and_waking_is_counted_beside_loading() -> None:
+    metrics = slept_and_woken()
+    loads = metrics.contexts[ContextKey("c")]
+    assert (loads.num_loads, loads.num_sleeps, loads.num_wakes) == (1, 1, 1)
+    assert (loads.total_s, loads.wake_s, loads.loading_s) == (4.0, 0.5, 4.5)
+    assert (metrics.num_sleeps, metrics.loading_s) == (1, 4.5)
+
+
+def test_time_asleep_is_no_time_in_which_a_host_could_have_worked() -> None:
+    metrics = slept_and_woken((40.0, events.HostExited(host_id=HOST, description="killed"), []))
+    metrics.run_s = 20.0
+    assert metrics.busy_frac == 0.5, "20 s awake, in a variant that runs two pieces at once"
+    assert (metrics.num_hosts_died, metrics.num_setups_failed) == (1, 0)
+
+
+def test_host_that_does_not_wake_up_has_died_and_is_no_failed_setup() -> None:
+    metrics = slept_and_woken(
+        (40.0, events.TimePassed(), [SLEEP]),
+        (41.0, events.HostExited(host_id=HOST, description="wake() raised"), []),
+    )
+    assert (metrics.num_hosts_died, metrics.num_setups_failed) == (1, 0)
+
+
+def test_sleep_that_fails_is_counted() -> None:
+    metrics = slept_and_woken(
+        (40.0, events.TimePassed(), [SLEEP]),
+        (41.0, events.SleepFailed(host_id=HOST, message="no"), [EVICT]),
+        (42.0, events.HostExited(host_id=HOST, description="ended"), []),
+    )
+    assert (metrics.num_sleeps, metrics.num_sleeps_failed, metrics.num_hosts_died) == (2, 1, 0)
+    assert metrics.contexts[ContextKey("c")].num_evictions == 1
+
+
+def test_pieces_that_come_to_a_warm_host_are_hits() -> None:
+    pool = new_pool(cpu_node())
+    for _ in range(2):
+        submit(pool)
+    pool.now = 10.0
+    ready(pool)
+    pool.now = 11.0
+    finished(pool, 1)
+    loads = metrics_of(pool).contexts[ContextKey("c")]
+    assert (loads.num_pieces, loads.num_hits) == (2, 1), "the first one came with the load"
 
 
 @pytest.mark.parametrize("kind", [RandomRun, SlowHostsRun])

@@ -10,7 +10,7 @@ import types
 import pytest
 
 from parsl_pcm import context, pickling
-from parsl_pcm.context import ContextSet
+from parsl_pcm.context_set import ContextSet
 
 
 @context

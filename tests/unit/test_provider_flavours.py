@@ -166,24 +166,24 @@ def test_contexts_are_served_where_they_fit(wanted: Requirements, is_offered: bo
         return a_provider(cores_per_node=8, mem_per_node=32)
 
     flavour = Flavour("x", provider, gpu_type="a10", max_gpus_per_block=4)
-    assert flavour.offers(wanted) is is_offered
+    assert (flavour.way_for([wanted]) is wanted) is is_offered
 
 
 def test_what_is_unknown_suffices() -> None:
     flavour = Flavour("x", a_provider, gpu_type="next-generation")
-    assert flavour.offers(needs(gb=500, min_compute_capability=20.0, cores=500.0))
+    assert flavour.way_for([needs(gb=500, min_compute_capability=20.0, cores=500.0)])
 
 
 def test_gpus_of_amd_have_no_compute_capability() -> None:
     flavour = Flavour("x", a_provider, gpu_type="mi210")
-    assert flavour.offers(needs(gb=48))
-    assert not flavour.offers(needs(min_compute_capability=7.0))
+    assert flavour.way_for([needs(gb=48)])
+    assert flavour.way_for([needs(min_compute_capability=7.0)]) is None
 
 
 def test_block_grows_with_the_context() -> None:
     flavour = Flavour("x", a_provider)
     assert [flavour.gpus_for(needs(gpus=gpus)) for gpus in (0, 1, 2, 8)] == [1, 1, 2, 8]
-    assert not flavour.offers(needs(gpus=9))
+    assert flavour.way_for([needs(gpus=9)]) is None
 
 
 @pytest.mark.parametrize(
@@ -206,8 +206,8 @@ def test_hosts_share_a_block(wanted: Requirements, num_hosts: int) -> None:
 
 def test_gpus_of_several_nodes_do_not_make_one_host() -> None:
     flavour = Flavour("x", a_provider(nodes_per_block=2), gpus_per_block=4)
-    assert flavour.offers(needs(gpus=2))
-    assert not flavour.offers(needs(gpus=4))
+    assert flavour.way_for([needs(gpus=2)])
+    assert flavour.way_for([needs(gpus=4)]) is None
     assert flavour.hosts_per_block(needs(gpus=2)) == 2
     assert len(flavour.node_resources().devices) == 2
 
@@ -224,3 +224,52 @@ def test_known_node_is_what_it_is() -> None:
     node = Flavour("x", provider, gpu_type="a100").node_resources()
     assert (node.cores, node.memory_bytes, len(node.devices)) == (8.0, 64 * GB, 1)
     assert node.devices[0].compute_capability == 8.0
+
+
+# --- ways to build a context --------------------------------------------------------------------
+
+
+def test_context_is_built_in_the_first_way_that_the_gpus_allow() -> None:
+    new, old = needs(gb=20, min_compute_capability=8.0), needs(gb=12)
+    assert Flavour("x", a_provider, gpu_type="a10").way_for([new, old]) is new
+    assert Flavour("x", a_provider, gpu_type="v100").way_for([new, old]) is old
+    assert Flavour("x", a_provider, gpu_type="t4").way_for([new]) is None
+
+
+def test_way_whose_node_would_be_too_small_is_passed_over() -> None:
+    flavour = Flavour("x", a_provider(cores_per_node=4), gpu_type="a10")
+    ways = [needs(cores=8.0), needs(cores=1.0)]
+    assert flavour.way_for(ways) is ways[1]
+
+
+def test_way_without_gpus_serves_blocks_without_gpus() -> None:
+    ways = [needs(), needs(gpus=0)]
+    assert Flavour("x", a_provider, gpus_per_block=0).way_for(ways) is ways[1]
+    assert Flavour("x", a_provider).way_for(ways) is ways[0]
+
+
+@pytest.mark.parametrize(
+    ("gpu_type", "wanted", "is_offered"),
+    [
+        ("h100", ("h100",), True),
+        ("nvidia_h100_80gb_hbm3", ("h100",), True),
+        ("nvidia_h100_80gb_hbm3", ("h100 80gb",), True),
+        ("rtx6000ada", ("rtx 6000 ada",), True),
+        ("a100", ("h100", "a100"), True),
+        ("a10", ("a100",), False),
+        ("a100", ("h100",), False),
+        ("next-generation", ("h100",), False),
+        (None, ("h100",), True),
+    ],
+)
+def test_gpus_are_of_a_type_whose_name_is_in_theirs_blanks_and_signs_aside(
+    gpu_type: str | None, wanted: tuple[str, ...], is_offered: bool
+) -> None:
+    flavour = Flavour("x", a_provider, gpu_type=gpu_type)
+    assert (flavour.way_for([needs(gpu_types=wanted)]) is not None) is is_offered
+
+
+@pytest.mark.parametrize(("gb", "num_hosts"), [(4.9, 2), (5, 1), (9.9, 1), (10, 1)])
+def test_hosts_that_share_a_gpu_leave_some_memory_free(gb: float, num_hosts: int) -> None:
+    flavour = Flavour("x", a_provider, gpu_memory="10 GB")
+    assert flavour.hosts_per_block(needs(gb=gb)) == num_hosts

@@ -40,7 +40,7 @@ def demand(
 ) -> Demand:
     return Demand(
         name=name,
-        requirements=needs,
+        ways=(needs,),
         num_wanted=num_wanted,
         num_hosts=num_hosts,
         setup_s=setup_s,
@@ -220,7 +220,7 @@ def test_context_that_few_flavours_serve_goes_before_one_that_fits_anywhere() ->
 def test_contexts_of_one_name_are_told_apart_by_their_keys() -> None:
     state = growth()
     demands = [
-        Demand(name="f", context_key=key, requirements=ONE_GPU, num_wanted=2, num_hosts=0)
+        Demand(name="f", context_key=key, ways=(ONE_GPU,), num_wanted=2, num_hosts=0)
         for key in ("k1", "k2")
     ]
     state.saw_demand(demands, [], 0.0)

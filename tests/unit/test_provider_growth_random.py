@@ -174,7 +174,7 @@ class Run:
         up = [job for job in self.hosts() if self.site.now >= job.running_s + START_S]
         demand = Demand(
             name="f",
-            requirements=Requirements(gpus=1),
+            ways=(Requirements(gpus=1),),
             num_wanted=self.num_wanted,
             num_hosts=len(up),
             setup_s=20.0,

@@ -7,11 +7,14 @@ import pytest
 from parsl.jobs.states import JobState
 from parsl.providers.errors import SubmitException
 
+from parsl_pcm.core.actions import FailTask
+from parsl_pcm.core.events import ContextDeclared, TaskSubmitted
+from parsl_pcm.core.scheduler import Scheduler
 from parsl_pcm.provider import Flavour, OpportunisticProvider
 from parsl_pcm.provider import opportunistic as module
 from parsl_pcm.provider.growth.demand import Demand
 from parsl_pcm.provider.schedulers.observations import Ending, Job, JobPhase
-from parsl_pcm.types import Requirements
+from parsl_pcm.types import ContextKey, Requirements, TaskId
 from tests.fake_site import FakeSite
 
 
@@ -43,7 +46,7 @@ def provider_of(site: FakeSite, **settings: object) -> OpportunisticProvider:
 
 def wanting(num_hosts: int) -> list[Demand]:
     needs = Requirements(gpus=1, cores=1.0)
-    return [Demand(name="llm", requirements=needs, num_wanted=num_hosts, num_hosts=0)]
+    return [Demand(name="llm", ways=(needs,), num_wanted=num_hosts, num_hosts=0)]
 
 
 def test_nothing_is_wanted_without_demand() -> None:
@@ -266,3 +269,24 @@ def test_flavours_must_be_there_and_differ() -> None:
         OpportunisticProvider([])
     with pytest.raises(ValueError, match="different names"):
         OpportunisticProvider([flavour_of(FakeSite()), flavour_of(FakeSite())])
+
+
+@pytest.mark.parametrize(
+    ("gpu_type", "wanted", "has_hope"),
+    [
+        ("rtx2080ti", "rtx 2080 ti", True),
+        ("rtx2080ti", "a100", False),
+        (None, "a100", True),
+    ],
+)
+def test_core_knows_the_types_of_gpus_that_may_come(
+    gpu_type: str | None, wanted: str, has_hope: bool
+) -> None:
+    flavour = flavour_of(FakeSite(num_idle=1), gpu_type=gpu_type)
+    scheduler = Scheduler(possible_nodes=OpportunisticProvider([flavour]).possible_nodes())
+    needs = Requirements(gpus=1, cores=0.0, gpu_types=(wanted,))
+    declared = ContextDeclared(context_key=ContextKey("c"), name="c", requirements=needs)
+    scheduler.handle(declared, 0.0)
+    submitted = TaskSubmitted(task_id=TaskId(0), context_key=ContextKey("c"))
+    decided = scheduler.handle(submitted, 1.0)
+    assert any(isinstance(each, FailTask) for each in decided) is not has_hope

@@ -13,6 +13,7 @@ from parsl_pcm.host.reports import (
     report_range,
     report_result,
     report_setup_failed,
+    report_sleep_failed,
     report_unloadable,
     report_wrong_results,
 )
@@ -25,6 +26,7 @@ from parsl_pcm.wire.messages import (
     PieceFinished,
     RunPiece,
     SetupFailed,
+    SleepFailed,
     StartHost,
 )
 
@@ -181,4 +183,15 @@ def test_failed_setup_is_told_with_the_cure(error: Exception, cure: str) -> None
     assert message.failure.kind is FailureKind.SETUP_FAILED
     assert "'llm'" in message.failure.message
     assert cure in message.failure.message
+    assert payload == ()
+
+
+def test_failed_sleep_is_told_with_the_cure() -> None:
+    message, payload = report_sleep_failed(START, OSError("stuck"))
+    assert isinstance(message, SleepFailed)
+    assert message.host_id == START.host_id
+    assert "'llm' could not be put to sleep" in message.failure.message
+    assert "OSError: stuck" in message.failure.message
+    assert "without can_sleep" in message.failure.message
+    assert "OSError: stuck" in message.failure.remote_traceback
     assert payload == ()

@@ -9,7 +9,7 @@ from parsl_pcm.slots import slots_wanted
 
 def demand(num_wanted: int, item_s: float | None, **requirements: Any) -> dict[str, Any]:
     needs = {"gpus": 0, "cores": 1.0} | requirements
-    return {"num_wanted": num_wanted, "item_s": item_s, "requirements": needs}
+    return {"num_wanted": num_wanted, "item_s": item_s, "ways": [needs], "hosts_per_gpu": None}
 
 
 def wanted(*demands: dict[str, Any], num_slots: int = 4) -> int:
@@ -46,3 +46,11 @@ def test_a_host_may_take_several_slots(requirements: dict[str, Any], expected: i
 def test_a_host_that_fills_its_slot_exactly_takes_one() -> None:
     demands = [demand(3, 1.0, cores=0.1)]
     assert slots_wanted(demands, num_slots=1, cores_per_slot=0.1) == 3
+
+
+def test_hosts_that_share_a_gpu_share_its_slot() -> None:
+    on_gpus = demand(7, 1.0, gpus=1)
+    assert wanted(on_gpus) == 7
+    assert wanted(on_gpus | {"hosts_per_gpu": 3.0}) == 3
+    assert wanted(demand(3, 1.0, gpus=2) | {"hosts_per_gpu": 0.5}) == 6
+    assert wanted(on_gpus | {"hosts_per_gpu": 0.0}) == 7, "no node so far holds one"

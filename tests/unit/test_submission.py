@@ -80,6 +80,19 @@ def test_cores_of_a_gpu_context_are_not_counted_unless_it_asks_for_some() -> Non
     assert cores == [0.0, 4, 2.0]
 
 
+def test_every_way_to_build_a_context_is_declared_with_its_own_needs() -> None:
+    submission = Submission(default_cores=2.0)
+    both = large.options(env={"A": "1"}).variant(small(3), cores=8).variant(small)
+    declaration = declared_by(prepared(submission, use, (1, both)))
+    assert declaration.context_key == both.key
+    assert (declaration.name, declaration.requirements.cores) == ("large", 0.0)
+    assert [(each.name, each.requirements.cores) for each in declaration.variants] == [
+        ("small", 8.0),
+        ("small-2", 2.0),
+    ]
+    assert (declaration.env, declaration.variants[0].env) == ({"A": "1"}, {})
+
+
 @pytest.mark.parametrize("what", ["function", "argument"])
 def test_what_cannot_travel_is_named_and_nothing_is_marked_as_sent(what: str) -> None:
     lock = threading.Lock()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from parsl_pcm.metrics import ContextLoads, Metrics
+from parsl_pcm.metrics import Metrics
+from parsl_pcm.metrics_records import ContextLoads
 from parsl_pcm.types import ContextKey
 
 
@@ -34,7 +35,7 @@ def test_summary_of_a_large_run() -> None:
         "Tasks: 10,000 submitted, 9,990 finished (40,000 items), 8 failed, 2 cancelled",
         "Speed: 40,000 items in 12 min 3 s, 55.3 items/s",
         "Contexts: smollm2 loaded 20 times (mean 31.2 s, longest 45.2 s); judge loaded once "
-        "(12.0 s); 1 set-up failed; 2 evictions to make room",
+        "(12.0 s); 1 set-up failed; 2 evictions",
         "Losses: 3 of 20 nodes, 5 nodes preempted with notice, 1 host, "
         "14 pieces put back (13 finished elsewhere), 1 late result dropped",
         "Event log: runinfo/000/pcm/events.jsonl",
@@ -110,3 +111,19 @@ def test_summary_tells_hours_and_fast_rates() -> None:
     tasks, speed, *_ = metrics.summary("log").splitlines()
     assert tasks == "Tasks: 20,000,000 submitted, 19,999,999 finished, 1 still open"
     assert speed == "Speed: 19,999,999 items in 3 h 1 min, 1,841 items/s"
+
+
+def test_summary_of_contexts_that_slept() -> None:
+    metrics = Metrics(
+        contexts={
+            ContextKey("a"): ContextLoads("a", 1, 1, 90.0, 90.0, num_wakes=3, wake_s=3.6),
+            ContextKey("b"): ContextLoads("b", 1, 2, 20.0, 12.0, num_wakes=1, wake_s=4e-5),
+        },
+        num_sleeps=5,
+        num_sleeps_failed=1,
+    )
+    assert metrics.summary("log").splitlines()[2] == (
+        "Contexts: a loaded once (90.0 s) and woken 3 times (mean 1.2 s); b loaded 2 times "
+        "(mean 10.0 s, longest 12.0 s) and woken once (mean 40 us); 1 host could not be put to "
+        "sleep"
+    )

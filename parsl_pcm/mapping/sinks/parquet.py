@@ -1,9 +1,9 @@
 """A Parquet file, one row for each item.
 
-Columns: ``index``, ``key`` (or ``digest``), ``result``, and ``error_type``, ``error_message``,
-``error_traceback``, which are null where there is a result. Of results with named fields (dicts,
-dataclasses, ...) the fields are columns in place of ``result``; a field that has the name of
-another column becomes ``result_<name>``.
+Columns: ``index``, ``key`` (or ``digest``), ``variant`` if the context of the app has variants,
+``result``, and ``error_type``, ``error_message``, ``error_traceback``, which are null where there
+is a result. Of results with named fields (dicts, dataclasses, ...) the fields are columns in place
+of ``result``; a field that has the name of another column becomes ``result_<name>``.
 
 A Parquet file cannot grow. So results go to part files in the folder ``<file>.parts``, each whole
 or not there; at the end they are merged into the file, in one step, and removed. An item that had

@@ -62,7 +62,7 @@ def refusal(row: Row, path: object, error: Exception) -> ResultNotWritable:
 
 def as_error(row: Row, refused: ResultNotWritable) -> Row:
     """Return the row with an error in place of the result that cannot be written."""
-    return Row(row.index, row.key, row.digest, error=error_text(refused))
+    return msgspec.structs.replace(row, result=UNSET, error=error_text(refused))
 
 
 def _as_list(value: Any) -> Any:
@@ -73,4 +73,4 @@ def _as_list(value: Any) -> Any:
 
 
 def _with_names(row: Row) -> Row:
-    return Row(row.index, row.key, row.digest, row.result._asdict(), UNSET)
+    return msgspec.structs.replace(row, result=row.result._asdict())

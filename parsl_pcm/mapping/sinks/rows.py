@@ -38,11 +38,14 @@ class Row(Struct, omit_defaults=True):
         If ``key=`` was given.
     digest
         Of the item's content, if the map can be resumed and has no ``key=``.
+    variant
+        Of the context that made the result, if that has variants.
     """
 
     index: int
     key: Key | UnsetType = UNSET
     digest: str | UnsetType = UNSET
+    variant: str | UnsetType = UNSET
     result: Any = UNSET
     error: ErrorText | UnsetType = UNSET
 
@@ -52,19 +55,24 @@ class Row(Struct, omit_defaults=True):
         return f"item {self.index}" + (f" (key {self.key!r})" if self.key is not UNSET else "")
 
 
-def result_row(index: int, key: Key | None, column: str | None, result: Any) -> Row:
+def result_row(
+    index: int, key: Key | None, column: str | None, result: Any, *, variant: str = ""
+) -> Row:
     """Return the row of an item that has a result.
 
     Parameters
     ----------
     key, column
         As :class:`parsl_pcm.mapping.keys.Keys` has them.
+    variant
+        Of the context; "": it has none.
     """
+    made_by = variant or UNSET
     if column == "key":
-        return Row(index, key=cast(Key, key), result=result)
+        return Row(index, key=cast(Key, key), variant=made_by, result=result)
     if column == "digest":
-        return Row(index, digest=cast(str, key), result=result)
-    return Row(index, result=result)
+        return Row(index, digest=cast(str, key), variant=made_by, result=result)
+    return Row(index, variant=made_by, result=result)
 
 
 def error_row(index: int, key: Key | None, column: str | None, error: BaseException) -> Row:

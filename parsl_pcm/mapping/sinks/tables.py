@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Any
 
 import msgspec
@@ -136,19 +136,21 @@ def _record(row: Row) -> dict[str, Any]:
         record["key"] = row.key
     if row.digest is not UNSET:
         record["digest"] = row.digest
+    if row.variant is not UNSET:
+        record["variant"] = row.variant
     if row.error is not UNSET:
         texts = (row.error.type, row.error.message, row.error.traceback)
         return {**record, **dict(zip(_LAST, texts, strict=True))}
-    return {**record, **_result_columns(row.result)}
+    return {**record, **_result_columns(row.result, taken=_OURS.union(record))}
 
 
-def _result_columns(result: Any) -> dict[str, Any]:
+def _result_columns(result: Any, taken: Set[str]) -> dict[str, Any]:
     value = msgspec.to_builtins(
         result, builtin_types=_KEPT_TYPES, str_keys=True, enc_hook=plain_part
     )
     if not isinstance(value, dict):
         return {"result": value}
-    columns = {f"result_{name}" if name in _OURS else name: part for name, part in value.items()}
+    columns = {f"result_{name}" if name in taken else name: part for name, part in value.items()}
     if len(columns) < len(value):
         raise ValueError(f"two of its fields would be one column: {', '.join(value)}")
     return columns

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from parsl_pcm.provider.flavours import Flavour
 from parsl_pcm.provider.growth.demand import BlockRequest, Demand
 from parsl_pcm.types import Requirements
+
+
+class _Fit(NamedTuple):
+    """How a flavour serves a context."""
+
+    num_gpus: int
+    """Of a block for it."""
+    num_hosts: int
+    """Of it that such a block holds."""
 
 
 class Catalogue:
@@ -15,39 +25,41 @@ class Catalogue:
     def __init__(self, flavours: Sequence[Flavour]) -> None:
         self.flavours = tuple(flavours)
         self.by_name = {flavour.name: flavour for flavour in flavours}
-        self._hosts: dict[tuple[str, Requirements], int] = {}
+        self._fits: dict[tuple[str, tuple[Requirements, ...]], _Fit | None] = {}
         self._fastest_first = sorted(flavours, key=_fastest_first)
         self._cheapest_first = sorted(flavours, key=_cheapest_first)
 
-    def hosts_per_block(self, flavour: str, needs: Requirements) -> int:
+    def hosts_per_block(self, flavour: str, demand: Demand) -> int:
         """Return how many hosts a block of the flavour brings; 0 if it does not serve them."""
-        key = (flavour, needs)
-        if key not in self._hosts:
-            choice = self.by_name[flavour]
-            self._hosts[key] = choice.hosts_per_block(needs) if choice.offers(needs) else 0
-        return self._hosts[key]
+        fit = self._fit(flavour, demand.ways)
+        return 0 if fit is None else fit.num_hosts
 
-    def best_first(self, needs: Requirements | None) -> list[Flavour]:
+    def best_first(self, demand: Demand | None) -> list[Flavour]:
         """Return the flavours that serve a context (None: any), the one to prefer first."""
-        if needs is None:
+        if demand is None:
             return self._fastest_first
-        choice = self._fastest_first if needs.gpus else self._cheapest_first
-        return [flavour for flavour in choice if self.hosts_per_block(flavour.name, needs)]
+        choice = self._fastest_first if demand.ways[0].gpus else self._cheapest_first
+        return [flavour for flavour in choice if self._fit(flavour.name, demand.ways)]
 
     def strictest_first(self, demands: Sequence[Demand]) -> list[Demand]:
         """Return the demands in order: those that fewer flavours serve come before others."""
-        return sorted(demands, key=lambda each: (self._num_serving(each.requirements), each.key))
+        return sorted(demands, key=lambda each: (len(self.best_first(each)), each.key))
 
-    def _num_serving(self, needs: Requirements) -> int:
-        return len(self.best_first(needs))
+    def request_for(self, flavour: Flavour, demand: Demand | None) -> BlockRequest:
+        """Return the request for a block of a flavour that serves a context; None: for anybody."""
+        if demand is None:
+            return BlockRequest(flavour=flavour.name, num_gpus=flavour.gpus_per_block)
+        fit = self._fit(flavour.name, demand.ways)
+        assert fit is not None, "only flavours that serve it are asked"
+        return BlockRequest(flavour=flavour.name, num_gpus=fit.num_gpus, context=demand.key)
 
-
-def request_for(flavour: Flavour, demand: Demand | None) -> BlockRequest:
-    """Return the request for a block of a flavour, for a context or for anybody."""
-    if demand is None:
-        return BlockRequest(flavour=flavour.name, num_gpus=flavour.gpus_per_block)
-    num_gpus = flavour.gpus_for(demand.requirements)
-    return BlockRequest(flavour=flavour.name, num_gpus=num_gpus, context=demand.key)
+    def _fit(self, name: str, ways: tuple[Requirements, ...]) -> _Fit | None:
+        if (name, ways) not in self._fits:
+            flavour = self.by_name[name]
+            way = flavour.way_for(ways)
+            fit = None if way is None else _Fit(flavour.gpus_for(way), flavour.hosts_per_block(way))
+            self._fits[name, ways] = fit
+        return self._fits[name, ways]
 
 
 def _fastest_first(flavour: Flavour) -> tuple[float, str]:

@@ -12,11 +12,14 @@ class Demand:
     """What one context could use now, as the interchange sees it."""
 
     name: str
-    requirements: Requirements
+    ways: tuple[Requirements, ...]
+    """What each way to build it needs, at least one; where the first does not fit, the next..."""
     num_wanted: int
     """Hosts that it could use in total; 0: it has no open work."""
     num_hosts: int
     """Hosts that live or are being built."""
+    num_warm: int = 0
+    """Hosts that somebody asked to be held warm, whatever waits."""
     setup_s: float | None = None
     """Measured time to build it; None: never built yet."""
     context_key: str = ""
@@ -41,6 +44,8 @@ class BlockUse:
     """Seconds since the last lease ended there; 0.0 if there are leases."""
     setup_s: float | None = None
     """Of the context warm there that took longest to build; None: nothing is warm there."""
+    keep_warm_s: float = 0.0
+    """It is to be kept for so long after that lease, for the sake of a host; may be infinite."""
 
     @property
     def is_idle(self) -> bool:

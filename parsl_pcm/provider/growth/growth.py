@@ -14,11 +14,12 @@ from dataclasses import replace
 from parsl_pcm.provider.flavours import Flavour
 from parsl_pcm.provider.growth.allowance import Allowance
 from parsl_pcm.provider.growth.block import Block, note_use
-from parsl_pcm.provider.growth.catalogue import Catalogue, request_for
+from parsl_pcm.provider.growth.catalogue import Catalogue
 from parsl_pcm.provider.growth.demand import BlockRequest, BlockUse, Demand, Limits
 from parsl_pcm.provider.growth.history import History
 from parsl_pcm.provider.growth.needs import Needs
 from parsl_pcm.provider.growth.surplus import CANCEL_AGAIN_S, Idleness, Why, find_surplus
+from parsl_pcm.types import Requirements
 
 
 class Growth(History):
@@ -96,6 +97,25 @@ class Growth(History):
         """Return the best block for one who wants a block now, needed or not; None: no room."""
         wanted = self.wanted(now)
         return wanted[0] if wanted else self._best(self._allowance(now))
+
+    def hosts_to_come(self, ways: tuple[Requirements, ...], num_blocks: int) -> int | None:
+        """Return how many hosts of a context could come with blocks besides so many, at most.
+
+        None: no limit is set.
+        """
+        demand = Demand(name="", ways=ways, num_wanted=0, num_hosts=0)
+        flavours = self._catalogue.best_first(demand)
+        if not flavours:
+            return 0
+        limits = [flavour.max_blocks for flavour in flavours]
+        most = self._limits.max_blocks
+        if None not in limits:
+            of_all = sum(limit or 0 for limit in limits)
+            most = of_all if most is None else min(most, of_all)
+        if most is None:
+            return None
+        hosts = [self._catalogue.hosts_per_block(flavour.name, demand) for flavour in flavours]
+        return max(most - num_blocks, 0) * max(hosts)
 
     def waiting_for(self, now: float) -> str:
         """Return in a sentence what is lacking and why it is not asked for; "" if all is well."""
@@ -219,9 +239,9 @@ class Growth(History):
         """Return requests within the allowance; both count down."""
         requests: list[BlockRequest] = []
         for demand in needs.lacking:
-            for flavour in self._catalogue.best_first(demand.requirements):
-                num_hosts = self._catalogue.hosts_per_block(flavour.name, demand.requirements)
-                request = request_for(flavour, demand)
+            for flavour in self._catalogue.best_first(demand):
+                num_hosts = self._catalogue.hosts_per_block(flavour.name, demand)
+                request = self._catalogue.request_for(flavour, demand)
                 while needs.num_missing(demand) and allowance.take(flavour, request):
                     needs.get(demand, num_hosts)
                     requests.append(request)
@@ -237,18 +257,19 @@ class Growth(History):
     def _best(self, allowance: Allowance) -> BlockRequest | None:
         """Take a block for anybody."""
         for flavour in self._catalogue.best_first(None):
-            request = request_for(flavour, None)
+            request = self._catalogue.request_for(flavour, None)
             if allowance.take(flavour, request):
                 return request
         return None
 
     def _whys(self, allowance: Allowance, demand: Demand | None) -> str:
         """Return what is against a block of each flavour that would do."""
-        flavours = self._catalogue.best_first(demand.requirements if demand else None)
+        flavours = self._catalogue.best_first(demand)
         if not flavours:
             return "no flavour has nodes that are large enough, or GPUs that are new enough"
+        size = self._catalogue.request_for
         whys = [
-            f"{flavour.name}: {allowance.why_not(flavour, request_for(flavour, demand).num_gpus)}"
+            f"{flavour.name}: {allowance.why_not(flavour, size(flavour, demand).num_gpus)}"
             for flavour in flavours
         ]
         return "; ".join(whys)
@@ -258,7 +279,7 @@ class Growth(History):
         if self._demands is None:
             return True
         hosts = self._catalogue.hosts_per_block
-        return any(hosts(flavour.name, each.requirements) for each in self._open_demands())
+        return any(hosts(flavour.name, each) for each in self._open_demands())
 
 
 def _may_make_way(block: Block, request: BlockRequest) -> bool:

@@ -55,7 +55,7 @@ class Needs:
     def _give(self, block: Block, key: str) -> bool:
         """Let the hosts that a block brings go to a context; return whether it needs them."""
         demand = self._by_key[key]
-        num_hosts = self._catalogue.hosts_per_block(block.flavour, demand.requirements)
+        num_hosts = self._catalogue.hosts_per_block(block.flavour, demand)
         if not num_hosts or not self._num_missing[key]:
             return False
         self.get(demand, num_hosts)

@@ -62,13 +62,17 @@ class Idleness:
         self._demands = demands
         self._keep_warm_s = keep_warm_s
         self._is_tail_over = is_tail_over
+        self._has_work = any(d.num_wanted > d.num_warm for d in demands)
+        """More than the hosts do that are held warm anyway."""
         self._num_spare = {d.key: d.num_hosts - d.num_wanted for d in demands}
 
     def judge(self, block: Block, use: BlockUse) -> Why | None:
         """Return why the block should go; None if it should stay. Spare hosts count down."""
+        if use.idle_s < use.keep_warm_s:
+            return None
         served = self._served(block)
         is_cold = use.idle_s >= self.keep_warm_s(use.setup_s)
-        if not self._demands:
+        if not self._has_work:
             return Why.IDLE if is_cold else None
         if any(self._num_spare[demand.key] < 0 for demand, _ in served):
             return Why.USELESS if use.idle_s >= USELESS_S else None
@@ -87,7 +91,7 @@ class Idleness:
 
     def _served(self, block: Block) -> list[tuple[Demand, int]]:
         hosts = self._catalogue.hosts_per_block
-        served = [(each, hosts(block.flavour, each.requirements)) for each in self._demands]
+        served = [(each, hosts(block.flavour, each)) for each in self._demands]
         return [(demand, num_hosts) for demand, num_hosts in served if num_hosts]
 
 

@@ -1,0 +1,295 @@
+"""Memory in bytes: what hosts claim, what was measured, and that nothing is given away twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+import msgspec
+import pytest
+
+from parsl_pcm.core import events
+from parsl_pcm.core.actions import Action
+from parsl_pcm.core.check import check
+from parsl_pcm.core.cluster import Cluster
+from parsl_pcm.core.memory import (
+    GRAIN_BYTES,
+    Claim,
+    Held,
+    MeasuredMemory,
+    claim_asleep,
+    claim_awake,
+)
+from parsl_pcm.core.records import ContextRecord, HostRecord, ManagerRecord
+from parsl_pcm.core.rooms import Room
+from parsl_pcm.core.transitions import HostState
+from parsl_pcm.types import BlockId, ContextKey, HostId, ManagerId, NodeResources, Requirements
+from tests.core_words import new_pool, ready, start, submit, troubles
+from tests.fakes import GB, FakePool, cpu_node, gpu_node
+
+SHARING = Requirements(cores=1.0, gpus=1, gpu_memory_bytes=10 * GB)
+
+
+def measured(pool: FakePool, host: int, gpu_gb: float = 0, host_gb: float = 0) -> list[Action]:
+    return pool.feed(
+        events.HostMeasured(
+            host_id=HostId(host),
+            gpu_memory_bytes=int(gpu_gb * GB),
+            host_memory_bytes=int(host_gb * GB),
+        )
+    )
+
+
+def room(pool: FakePool, manager: str = "m0") -> Room:
+    cluster = pool.scheduler.cluster
+    return cluster.capacity.room(cluster.managers[ManagerId(manager)])
+
+
+def host(pool: FakePool, host_id: int) -> HostRecord:
+    return pool.scheduler.cluster.hosts[HostId(host_id)]
+
+
+def num_hosts(pool: FakePool) -> int:
+    return len(pool.scheduler.cluster.hosts)
+
+
+# --- claims ---------------------------------------------------------------------------------------
+
+
+def test_claim_is_what_was_declared_or_measured_if_that_is_more() -> None:
+    assert claim_awake(SHARING, Held()) == Claim(1.0, 0, 10 * GB, 1)
+    assert claim_awake(SHARING, Held(12 * GB, GB)) == Claim(1.0, GB, 12 * GB, 1)
+    assert claim_awake(SHARING, Held(8 * GB, GB)) == Claim(1.0, GB, 10 * GB, 1)
+
+
+def test_undeclared_device_memory_is_all_of_the_device_whatever_is_measured() -> None:
+    assert claim_awake(Requirements(cores=1.0, gpus=1), Held(GB, 0)).gpu_memory_bytes is None
+
+
+def test_sleeping_host_claims_memory_alone() -> None:
+    needs = Requirements(cores=1.0, gpus=1, host_memory_bytes=4 * GB)
+    assert claim_asleep(needs, Held(GB, 2 * GB)) == Claim(0.0, 4 * GB, GB, 0)
+
+
+def test_measured_memory_is_kept_by_variant_and_device_and_rounded_up() -> None:
+    memory = MeasuredMemory()
+    memory.add(0, ["a100"], Held(10 * GB + 1, 0))
+    memory.add(0, ["a100", "a100"], Held(9 * GB, GRAIN_BYTES))
+    memory.add(1, ["a100"], Held(GRAIN_BYTES, 0))
+    memory.add(0, ["t4"], Held(20 * GB, 0))
+    most = memory.on(0, "a100")
+    assert 10 * GB < most.gpu_memory_bytes < 10 * GB + GRAIN_BYTES
+    assert most.host_memory_bytes == GRAIN_BYTES
+    assert memory.on(1, "a100") == Held(GRAIN_BYTES, 0)
+    assert memory.on_all(0, ["a100", "t4"]).gpu_memory_bytes > 20 * GB
+    assert memory.on(0, "h100") == Held()
+
+
+# --- devices --------------------------------------------------------------------------------------
+
+
+def test_device_holds_as_many_hosts_as_fit_with_the_reserve() -> None:
+    pool = new_pool(gpu_node(41), needs=SHARING)
+    submit(pool, num_items=9)
+    assert num_hosts(pool) == 4
+    pool = new_pool(gpu_node(40), needs=SHARING)  # four of 10 GB would leave nothing of 40
+    submit(pool, num_items=9)
+    assert num_hosts(pool) == 3
+
+
+def test_host_that_is_alone_may_have_all_of_its_device() -> None:
+    pool = new_pool(gpu_node(10), needs=SHARING)
+    assert submit(pool) == [start(1, "m0", devices=("GPU-0",))]
+
+
+def test_hosts_are_spread_over_equal_devices() -> None:
+    pool = new_pool(gpu_node(40, 40), needs=SHARING)
+    submit(pool, num_items=3)
+    assert [each.device_positions for each in pool.scheduler.cluster.hosts.values()] == [
+        (0,), (1,), (0,),
+    ]  # fmt: skip
+
+
+def test_small_devices_are_used_before_large_ones() -> None:
+    pool = new_pool(gpu_node(80, 16), needs=SHARING)
+    submit(pool, num_items=2)
+    assert [each.device_positions for each in pool.scheduler.cluster.hosts.values()] == [(1,), (0,)]
+
+
+def test_later_hosts_reckon_with_what_earlier_ones_were_measured_to_hold() -> None:
+    pool = new_pool(gpu_node(41), needs=SHARING)
+    submit(pool)
+    pool.feed(events.HostReady(host_id=HostId(1), setup_s=1.0, gpu_memory_bytes=15 * GB))
+    submit(pool, num_items=9)
+    assert num_hosts(pool) == 2  # a third of 15 GB does not fit
+    assert all(host(pool, n).claim.gpu_memory_bytes > 15 * GB for n in (1, 2))
+
+
+def test_what_was_measured_on_one_kind_of_device_says_nothing_of_others() -> None:
+    pool = new_pool(gpu_node(41), needs=SHARING)
+    submit(pool)
+    pool.feed(events.HostReady(host_id=HostId(1), setup_s=1.0, gpu_memory_bytes=30 * GB))
+    (device,) = gpu_node(41).devices
+    another = (msgspec.structs.replace(device, name="another"),)
+    pool.register(NodeResources(cores=8.0, memory_bytes=64 * GB, devices=another))
+    submit(pool, num_items=9)
+    assert [each.manager.manager_id for each in pool.scheduler.cluster.hosts.values()] == [
+        "m0", "m1", "m1", "m1", "m1",
+    ]  # fmt: skip
+
+
+def test_measurement_beyond_the_device_is_recorded_told_once_and_ends_nothing() -> None:
+    pool = new_pool(gpu_node(41), needs=SHARING)
+    submit(pool, num_items=4)
+    for number in range(1, 5):
+        ready(pool, number)
+    assert measured(pool, 1, gpu_gb=10.5) == []
+    (told,) = troubles(measured(pool, 2, gpu_gb=14))
+    assert told.startswith(
+        "hosts on node m0 hold more memory than it has for them: one of context 'c' holds 14.0 GB "
+        "on each of its devices and 0.0 GB of main memory. No other host is placed there."
+    )
+    assert measured(pool, 3, gpu_gb=15) == []
+    assert room(pool).devices[0].free_bytes < 0
+    assert num_hosts(pool) == 4
+
+
+def test_measurement_never_makes_a_context_impossible() -> None:
+    pool = new_pool(cpu_node(memory_bytes=16 * GB))
+    submit(pool)
+    ready(pool)
+    measured(pool, 1, host_gb=15.999)
+    pool.feed(events.HostExited(host_id=HostId(1), description="killed"))
+    assert num_hosts(pool) == 1
+    pool.register(cpu_node(memory_bytes=8 * GB))
+    submit(pool)
+    assert host(pool, 3).manager.manager_id == "m1"
+
+
+def test_measured_memory_of_nodes_bounds_their_hosts_though_none_was_declared() -> None:
+    pool = new_pool(cpu_node(cores=8.0, memory_bytes=16 * GB))
+    submit(pool)
+    ready(pool)
+    measured(pool, 1, host_gb=5)
+    submit(pool, num_items=20)
+    assert num_hosts(pool) == 3
+
+
+def test_late_measurement_of_a_host_that_is_gone_changes_nothing() -> None:
+    assert measured(new_pool(gpu_node(41)), 7, gpu_gb=1) == []
+
+
+# --- the budget, over many placements -------------------------------------------------------------
+
+NODES = [
+    gpu_node(12, 16, memory_bytes=40 * GB),
+    gpu_node(24, 24, 40, 40, memory_bytes=100 * GB),
+    gpu_node(80, memory_bytes=60 * GB),
+]
+
+
+def random_needs(random: Random) -> Requirements:
+    memory_gb = random.choice([None, 1, 3, 5, 8, 11, 12, 20, 23])
+    return Requirements(
+        cores=random.choice([0.1, 0.5, 1.0]),
+        gpus=random.choice([1, 1, 1, 2]),
+        gpu_memory_bytes=None if memory_gb is None else memory_gb * GB,
+        host_memory_bytes=random.choice([0, 1, 9]) * GB,
+        can_sleep=random.random() < 0.3,
+    )
+
+
+class RandomPlacements:
+    """Hosts of many contexts come, are measured, sleep, wake up and go, as fast as there is room.
+
+    An account of its own is kept, of what each host was known to need when it got its place.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.cluster = Cluster()
+        self.contexts = [
+            ContextRecord(ContextKey(str(n)), str(n), random_needs(self.random)) for n in range(24)
+        ]
+        self.cluster.contexts = {context.context_key: context for context in self.contexts}
+        for number, node in enumerate(NODES):
+            manager = ManagerRecord(ManagerId(f"m{number}"), BlockId("0"), node, 0.0)
+            self.cluster.add_manager(manager)
+        self.needed: dict[HostId, int | None] = {}
+        """On each of its devices, by the hosts that are awake; None: all of it."""
+        self.num_placed = 0
+
+    def step(self) -> None:
+        self.cluster.now += 1.0
+        hosts = list(self.cluster.hosts.values())
+        act = self.random.choice([self.place, self.place, self.measure, self.change, self.change])
+        if act == self.place or not hosts:
+            self.place()
+        else:
+            act(self.random.choice(hosts))
+        self.check_budget()
+
+    def place(self, _: HostRecord | None = None) -> None:
+        context = self.random.choice(self.contexts)
+        place = self.cluster.capacity.find(context)
+        if place is not None:
+            host = self.cluster.add_host(context, place)
+            self.needed[host.host_id] = self.known_need(host)
+            self.num_placed += 1
+
+    def known_need(self, host: HostRecord) -> int | None:
+        declared = host.requirements.gpu_memory_bytes
+        known = host.context.memory.on(0, host.device_kind.split(", ")[0]).gpu_memory_bytes
+        return None if declared is None else max(declared, known)
+
+    def measure(self, host: HostRecord) -> None:
+        declared = host.requirements.gpu_memory_bytes or GB
+        gpu_bytes = int(declared * self.random.choice([0.5, 0.99, 1.0, 1.05]))
+        self.cluster.measure(host, Held(gpu_bytes, self.random.randrange(3 * GB)))
+
+    def change(self, host: HostRecord) -> None:
+        """Let a host go on in its life."""
+        cluster, now = self.cluster, self.cluster.now
+        if self.random.random() < 0.2:
+            cluster.remove_host(host, now)
+            self.needed.pop(host.host_id, None)
+        elif host.state is HostState.STARTING:
+            cluster.host_ready(host, now)
+        elif host.state is HostState.READY and host.requirements.can_sleep:
+            cluster.host_dozing(host)
+        elif host.state is HostState.DOZING:
+            cluster.host_asleep(host, Held(GB // 4, GB))
+            del self.needed[host.host_id]
+        elif host.state is HostState.ASLEEP and cluster.capacity.fits_back(host):
+            cluster.host_waking(host)
+            self.needed[host.host_id] = self.known_need(host)
+        elif host.state is HostState.WAKING:
+            cluster.host_awake(host, now)
+
+    def check_budget(self) -> None:
+        for manager in self.cluster.managers.values():
+            for position, device in enumerate(manager.resources.devices):
+                sharers = [
+                    self.needed[host.host_id]
+                    for host in manager.hosts.values()
+                    if position in host.device_positions and host.host_id in self.needed
+                ]
+                if len(sharers) > 1:
+                    assert None not in sharers, "a whole device is shared"
+                    assert sum(filter(None, sharers)) <= 0.98 * device.memory_bytes
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_budget_is_never_exceeded_over_a_thousand_random_placements(seed: int) -> None:
+    run = RandomPlacements(seed)
+    num_shared = num_asleep = 0
+    while run.num_placed < 1000:
+        for _ in range(20):
+            run.step()
+        check(run.cluster)
+        hosts = run.cluster.hosts.values()
+        devices = Counter((h.manager.manager_id, p) for h in hosts for p in h.device_positions)
+        num_shared += max(devices.values(), default=0) > 1
+        num_asleep += any(context.asleep for context in run.contexts)
+    assert num_shared > 20
+    assert num_asleep > 20
