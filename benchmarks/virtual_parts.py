@@ -24,7 +24,7 @@ from parsl_pcm.types import (
 
 GB = 10**9
 WHOLE_FRAC = 0.92
-"""Of a device: what a context takes that has all of it. That is what vLLM takes unless told otherwise;
+"""Of a device: what a context takes that has all of it, as vLLM does unless it is told otherwise;
 others may sleep in the rest."""
 CPU = "cpu"
 """The kind of a host without devices."""

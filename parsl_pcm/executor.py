@@ -95,8 +95,7 @@ class PCMExecutor(ContextControl, HighThroughputExecutor):
         ``"block"`` (the default): each CPU host gets cores of its own, where there are enough.
         ``"none"``: hosts share the cores.
     prefetch_capacity
-        Pieces that wait at each host behind those that run. None (the default): as many as last a
-        twentieth of a second, one at least.
+        Pieces that wait at each host. None (the default): as many as last 50 ms, one at least.
     heartbeat_period, heartbeat_threshold
         Seconds. A closed connection is noticed at once; these are for nodes that fall silent.
     block_error_handler
@@ -108,8 +107,7 @@ class PCMExecutor(ContextControl, HighThroughputExecutor):
     max_attempts
         A task is given up when so many hosts died while they ran it, 1 or more.
     notice_s
-        Seconds from SIGTERM at a manager to its end, where the site does not say: what is expected
-        to take longer is started again elsewhere at once.
+        Seconds from SIGTERM at a manager to its end, where the site does not say.
     print_summary
         Whether five lines about the run go to stderr at its end.
     """
@@ -198,6 +196,7 @@ class PCMExecutor(ContextControl, HighThroughputExecutor):
         self.has_seen_manager = False
         """Whether a manager has ever registered: the workers' environment is fine then."""
         self._client: InterchangeClient | None = None
+        self._why_not_running = f"executor {label!r} is not running: load it with parsl.load(...)"
         self._submission = Submission(default_cores=cores_per_worker)
         self._task_ids = itertools.count(1)
         self._troubles = Troubles(label)
@@ -268,9 +267,10 @@ class PCMExecutor(ContextControl, HighThroughputExecutor):
         if self._client is None or self._blocks is None:
             return
         client, self._client = self._client, None  # nobody else is to wait for its answers
+        self._why_not_running = "the executor was shut down before this task ended"
         self._blocks.stop()
         client.close("the executor was shut down", timeout_s=timeout)
-        self._open_tasks.fail_all(PCMError("the executor was shut down before this task ended"))
+        self._open_tasks.fail_all(PCMError(self._why_not_running))
         self._blocks.close(is_cancelling=self.bad_state_is_set)
         BlockProviderExecutor.shutdown(self)
         self._end_log()
@@ -335,7 +335,7 @@ class PCMExecutor(ContextControl, HighThroughputExecutor):
         if self.bad_state_is_set:
             raise self.executor_exception
         if self._client is None:
-            raise PCMError(f"executor {self.label!r} is not running: load it with parsl.load(...)")
+            raise PCMError(self._why_not_running)
         return self._client
 
     def _next_task_id(self) -> TaskId:

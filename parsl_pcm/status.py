@@ -85,11 +85,9 @@ class WarmUp:
     possible: int | None
 
     def __repr__(self) -> str:
-        possible = "unknown how many are" if self.possible is None else self.possible
-        return (
-            f"<{self.name}: {self.asked} hosts asked for, {self.warm} warm, {self.coming} coming, "
-            f"{possible} possible>"
-        )
+        possible = "not known yet" if self.possible is None else self.possible
+        state = f"{self.warm} warm, {self.coming} coming, possible: {possible}"
+        return f"<{self.name}: asked for {self.asked}; {state}>"
 
 
 class ContextTable(list[ContextStatus]):

@@ -84,7 +84,8 @@ def explain_overdrawn(host: HostRecord, held: Held) -> Explanation:
     return Explanation(
         f"hosts on node {host.manager.manager_id} hold more memory than it has for them: one of "
         f"context {host.context.name!r} holds {on_devices if host.device_positions else ''}"
-        f"{held.host_memory_bytes / GB:.1f} GB of main memory. No other host is placed there. "
+        f"{held.host_memory_bytes / GB:.1f} GB of main memory. No other host is placed there, "
+        f"and such as have no work are ended. "
         f"Declare what the context needs as gpu_memory and host_memory."
     )
 

@@ -109,6 +109,7 @@ class HostEvents:
     def _measure(self, host: HostRecord, held: Held) -> None:
         if held != NOTHING_HELD and self._cluster.measure(host, held):
             self._troubles.tell(host.context, "memory", explain_overdrawn(host, held))
+            self._placement.relieve(host.manager)
 
     def _on_host_asleep(self, event: events.HostAsleep) -> None:
         host = self._host(event, HostState.DOZING)

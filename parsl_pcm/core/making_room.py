@@ -73,6 +73,16 @@ class RoomMaker:
         victims = self._enough(chain(free, [first], busy), newcomer, accepts)
         return victims if self._all_give(victims, newcomer) else []
 
+    def without_work(self, node: ManagerRecord) -> list[HostRecord]:
+        """Return the hosts of a node that have no work, nor any to come; worth least first."""
+        hosts = [
+            host
+            for host in node.hosts.values()
+            if host.state is HostState.ASLEEP
+            or (host.host_id in self._cluster.idle and not host.context.num_waiting)
+        ]
+        return sorted(hosts, key=self._worth)
+
     # --- candidates ---------------------------------------------------------------------------
 
     def _idle(self, newcomer: ContextRecord, near: ManagerRecord | None) -> Iterator[HostRecord]:

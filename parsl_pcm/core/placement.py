@@ -16,6 +16,7 @@ from parsl_pcm.core.making_room import RoomMaker, can_sleep
 from parsl_pcm.core.orders import Orders
 from parsl_pcm.core.policy import Policy
 from parsl_pcm.core.records import ContextRecord, HostRecord, ManagerRecord
+from parsl_pcm.core.rooms import helps, returned
 from parsl_pcm.core.shares import MAX_SUNK, host_rate, is_measured, need, slowness
 from parsl_pcm.core.timers import TimerKind, Timers
 from parsl_pcm.core.transitions import HostState
@@ -173,6 +174,8 @@ class Placement:
         elif host.host_id in self._unwanted and not host.context.num_waiting:
             self._unwanted.discard(host.host_id)
             self.stop_host(host)
+        elif self._cluster.capacity.is_overdrawn(host):
+            self.relieve(host.manager)
 
     def _leave(self, host: HostRecord, newcomer: ContextRecord) -> None:
         """Retire a host whose place was wanted, if it still is."""
@@ -183,6 +186,17 @@ class Placement:
                 self._end_clearing(host.manager, newcomer)
                 return
         self._retire([host], newcomer)
+
+    def relieve(self, node: ManagerRecord) -> None:
+        """End hosts without work, those worth least first, where more is held than there is."""
+        room = self._cluster.capacity.room(node)
+        for host in node.hosts.values():
+            if host.state is HostState.STOPPING:
+                room = returned(room, host.claim, host.device_positions)
+        for host in self._rooms.without_work(node):
+            if helps(room, host.claim, host.device_positions):
+                room = returned(room, host.claim, host.device_positions)
+                self.stop_host(host, is_eviction=True)
 
     def use_room_of(self, gone: HostRecord) -> None:
         """Use the room that a host left: for whom it was promised, else where it is needed most."""

@@ -183,6 +183,13 @@ def _device_has(device: DeviceRoom, claim: Claim) -> bool:
     return left_bytes >= device.total_bytes // RESERVE_PARTS
 
 
+def helps(room: Room, claim: Claim, positions: tuple[int, ...]) -> bool:
+    """Whether more is held than there is where this claim is: its end would help."""
+    if room.memory_bytes < 0 and claim.host_memory_bytes:
+        return True
+    return any(room.devices[position].is_overdrawn for position in positions)
+
+
 def taken(room: Room, claim: Claim, positions: tuple[int, ...]) -> Room:
     """Return the room that is left when a host has its claim on these devices."""
     return _changed(room, claim, positions, sign=-1)

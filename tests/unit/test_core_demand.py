@@ -14,7 +14,7 @@ from parsl_pcm.core.records import ContextRecord, PieceRecord, TaskRecord
 from parsl_pcm.types import BlockId, ContextKey, HostId, LeaseId, ManagerId, Requirements, TaskId
 from tests.core_words import new_pool, ready, submit, take_back
 from tests.fakes import GB, FakePool, cpu_node, gpu_node
-from tests.unit.test_core_random import RandomRun
+from tests.simulated.test_core_random import RandomRun
 
 
 def demands(pool: FakePool) -> list[tuple[str, int, int, int]]:

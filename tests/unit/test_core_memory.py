@@ -8,7 +8,7 @@ from random import Random
 import msgspec
 import pytest
 
-from parsl_pcm.core import events
+from parsl_pcm.core import actions, events
 from parsl_pcm.core.actions import Action
 from parsl_pcm.core.check import check
 from parsl_pcm.core.cluster import Cluster
@@ -24,7 +24,17 @@ from parsl_pcm.core.records import ContextRecord, HostRecord, ManagerRecord
 from parsl_pcm.core.rooms import Room
 from parsl_pcm.core.transitions import HostState
 from parsl_pcm.types import BlockId, ContextKey, HostId, ManagerId, NodeResources, Requirements
-from tests.core_words import new_pool, ready, start, submit, troubles
+from tests.core_words import (
+    deliver,
+    evict,
+    finished,
+    forget,
+    new_pool,
+    ready,
+    start,
+    submit,
+    troubles,
+)
 from tests.fakes import GB, FakePool, cpu_node, gpu_node
 
 SHARING = Requirements(cores=1.0, gpus=1, gpu_memory_bytes=10 * GB)
@@ -138,7 +148,36 @@ def test_what_was_measured_on_one_kind_of_device_says_nothing_of_others() -> Non
     ]  # fmt: skip
 
 
-def test_measurement_beyond_the_device_is_recorded_told_once_and_ends_nothing() -> None:
+def pool_of_two() -> FakePool:
+    """Return a pool of one node of 16 GB in which c lives in host 1 and d in host 2; d works."""
+    pool = new_pool(cpu_node(cores=8.0, memory_bytes=16 * GB))
+    pool.declare("d", Requirements(cores=1.0))
+    for number, key in enumerate("cd", start=1):
+        submit(pool, key)
+        ready(pool, number)
+    finished(pool, 1)
+    return pool
+
+
+def test_host_without_work_is_ended_where_more_is_held_than_there_is() -> None:
+    pool = pool_of_two()
+    assert measured(pool, 1, host_gb=9) == []
+    told, ended = measured(pool, 2, host_gb=9)
+    assert isinstance(told, actions.TellTrouble)
+    assert ended == evict(1, "m0")
+    assert measured(pool, 2, host_gb=10) == []  # what is about to end counts no more
+
+
+def test_host_with_work_is_ended_when_it_has_done_that_where_more_is_held_than_there_is() -> None:
+    pool = pool_of_two()
+    submit(pool, "c")
+    measured(pool, 1, host_gb=9)
+    assert [type(action) for action in measured(pool, 2, host_gb=9)] == [actions.TellTrouble]
+    assert finished(pool, 2) == [deliver(1), forget(1), evict(2, "m0")]
+    assert finished(pool, 3) == [deliver(2), forget(2)]
+
+
+def test_measurement_beyond_the_device_is_recorded_told_once_and_ends_no_work() -> None:
     pool = new_pool(gpu_node(41), needs=SHARING)
     submit(pool, num_items=4)
     for number in range(1, 5):
@@ -147,7 +186,8 @@ def test_measurement_beyond_the_device_is_recorded_told_once_and_ends_nothing() 
     (told,) = troubles(measured(pool, 2, gpu_gb=14))
     assert told.startswith(
         "hosts on node m0 hold more memory than it has for them: one of context 'c' holds 14.0 GB "
-        "on each of its devices and 0.0 GB of main memory. No other host is placed there."
+        "on each of its devices and 0.0 GB of main memory. No other host is placed there, and "
+        "such as have no work are ended."
     )
     assert measured(pool, 3, gpu_gb=15) == []
     assert room(pool).devices[0].free_bytes < 0

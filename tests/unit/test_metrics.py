@@ -34,8 +34,8 @@ from tests.core_words import (
     take_back,
 )
 from tests.fakes import FakePool, WholePiecePolicy, cpu_node
+from tests.simulated.test_core_random import NODES, RandomRun, SlowHostsRun
 from tests.unit.test_core_racing import racing_pool
-from tests.unit.test_core_random import NODES, RandomRun, SlowHostsRun
 
 
 def metrics_of(pool: FakePool) -> Metrics:

@@ -114,8 +114,8 @@ def test_notebook_gets_a_table_without_anything_of_the_user_taken_for_markup() -
 @pytest.mark.parametrize(
     ("possible", "expected"),
     [
-        (2, "<llm: 3 hosts asked for, 1 warm, 1 coming, 2 possible>"),
-        (None, "<llm: 3 hosts asked for, 1 warm, 1 coming, unknown how many are possible>"),
+        (2, "<llm: asked for 3; 1 warm, 1 coming, possible: 2>"),
+        (None, "<llm: asked for 3; 1 warm, 1 coming, possible: not known yet>"),
     ],
 )
 def test_outlook_reads_like_a_sentence(possible: int | None, expected: str) -> None:
