@@ -11,6 +11,8 @@ from parsl_pcm import context
 from tests.running import wait_for
 
 HELD_BYTES = 150 * 10**6
+LOAD_S = 0.7
+"""Longer than to wake up, on a busy machine too: else it would not pay to wake a host."""
 
 
 class Happened(NamedTuple):
@@ -23,7 +25,7 @@ class Happened(NamedTuple):
 
 
 @context(can_sleep=True)
-def sleeper(name, folder, sleeps_badly=False, wakes_badly=False):
+def sleeper(name, folder, sleeps_badly=False, wakes_badly=False, load_s=0.0):
     """Sleeping and waking take until nobody holds them up: see ``hold``."""
     import os
     import pathlib
@@ -37,6 +39,7 @@ def sleeper(name, folder, sleeps_badly=False, wakes_badly=False):
 
     class Sleeper:
         def __init__(self):
+            time.sleep(load_s)
             self.blob = b"x" * 150_000_000
             note("built")
 

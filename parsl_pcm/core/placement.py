@@ -85,13 +85,15 @@ class Placement:
         """See later whether what waits pays for another host, or it is the context's turn."""
         if not context.num_waiting and not self.is_hungry(context):
             return
-        least_s = MIN_LOOK_S if self.is_hungry(context) else 0.0
-        interval_s = max(self.check_interval_s(context), least_s)
+        interval_s = self.check_interval_s(context)
         due = context.last_leased + interval_s
         if self.is_hungry(context):
             rivals = [c for c in self._cluster.contexts.values() if c.hosts and c is not context]
             if not context.hosts and not rivals:
                 return
+            wakes_s = [c.wake_s.value for c in rivals if c.sleeps and c.wake_s.value is not None]
+            interval_s = max(MIN_LOOK_S, min([interval_s, *wakes_s]))  # these are cheap to take
+            due = context.last_leased + interval_s
             if any(rival.num_starting and not is_measured(rival) for rival in rivals):
                 due = self._cluster.now + interval_s * MAX_SUNK / 2  # it may give some of these
         later = due if due > self._cluster.now else self._cluster.now + interval_s

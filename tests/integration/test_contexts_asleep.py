@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 
 from tests.running import running, wait_for
-from tests.sleepers import HELD_BYTES, ask, count, sleeper, wait_until
+from tests.sleepers import HELD_BYTES, LOAD_S, ask, count, sleeper, wait_until
 
 FAR_TOO_LONG_S = 120.0
 
@@ -20,7 +20,7 @@ def answer(index: int, model) -> int:
 
 
 def test_contexts_that_take_turns_sleep_and_are_built_once(tmp_path: Path):
-    models = {name: sleeper(name, str(tmp_path)) for name in "ab"}
+    models = {name: sleeper(name, str(tmp_path), load_s=LOAD_S) for name in "ab"}
     with running(tmp_path / "run", max_workers_per_node=1) as executor:
         pids = [answer(index, models["ab"[index % 2]]) for index in range(12)]
         rows = executor.contexts()
@@ -34,7 +34,7 @@ def test_contexts_that_take_turns_sleep_and_are_built_once(tmp_path: Path):
 
 
 def test_sleeping_context_gives_its_memory_back(tmp_path: Path):
-    models = {name: sleeper(name, str(tmp_path)) for name in "ab"}
+    models = {name: sleeper(name, str(tmp_path), load_s=LOAD_S) for name in "ab"}
     with running(tmp_path / "run", max_workers_per_node=1) as executor:
         first = psutil.Process(answer(0, models["a"]))
         assert first.memory_info().rss > HELD_BYTES
@@ -47,8 +47,8 @@ def test_sleeping_context_gives_its_memory_back(tmp_path: Path):
 
 
 def test_context_that_cannot_fall_asleep_is_ended_and_told_and_sleeps_no_more(tmp_path: Path):
-    bad = sleeper("bad", str(tmp_path), sleeps_badly=True)
-    good = sleeper("good", str(tmp_path))
+    bad = sleeper("bad", str(tmp_path), sleeps_badly=True, load_s=LOAD_S)
+    good = sleeper("good", str(tmp_path), load_s=LOAD_S)
     with running(tmp_path / "run", max_workers_per_node=1) as executor:
         for index in range(3):
             answer(2 * index, bad)
@@ -61,8 +61,8 @@ def test_context_that_cannot_fall_asleep_is_ended_and_told_and_sleeps_no_more(tm
 
 
 def test_context_that_cannot_wake_is_built_again_and_sleeps_no_more(tmp_path: Path):
-    bad = sleeper("bad", str(tmp_path), wakes_badly=True)
-    good = sleeper("good", str(tmp_path))
+    bad = sleeper("bad", str(tmp_path), wakes_badly=True, load_s=LOAD_S)
+    good = sleeper("good", str(tmp_path), load_s=LOAD_S)
     with running(tmp_path / "run", max_workers_per_node=1) as executor:
         for index in range(3):
             answer(2 * index, bad)

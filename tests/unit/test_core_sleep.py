@@ -125,6 +125,23 @@ def test_idle_host_sleeps_for_another_context_and_wakes_up_for_its_own(
     assert record(pool, "b").sleep_s.value == 1.0
 
 
+def test_place_of_a_context_that_sleeps_is_taken_as_soon_as_it_may_be_and_not_a_load_later() -> (
+    None
+):
+    pool = pool_with_a_asleep()
+    pool.now = LATER
+    submit(pool, "a")
+    finished(pool, 2)
+    asleep(pool, 2)
+    awake(pool, 1, wake_s=2.0)
+    finished(pool, 3)
+    pool.feed(events.ManagerHeard(manager_id=ManagerId("m0")))
+    pass_time(pool, pool.now)
+    assert submit(pool, "b") == []  # "a" has only just woken up
+    decided = quietly(pass_time(pool, pool.now + 2.5))
+    assert [type(action) for action in decided] == [actions.SleepHost]  # a load takes 10 s
+
+
 def test_sleeping_host_claims_what_it_was_measured_to_hold_and_no_core() -> None:
     pool = pool_with_a_asleep()
     claim = host(pool, 1).claim
