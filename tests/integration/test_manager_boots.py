@@ -125,8 +125,8 @@ def test_shutdown_drops_hosts_that_wait_for_their_turn(
     interchange.start_host(identity, gated(tmp_path, "2"), device_ids=A, host_id=HostId(2))
     wait_until((tmp_path / "started-1").exists)
     interchange.tell(identity, Shutdown(reason="the run is over"))
-    assert interchange.expect(identity, HostExited).host_id == 2
-    assert interchange.expect(identity, HostExited).host_id == 1
+    exited = {interchange.expect(identity, HostExited).host_id for _ in range(2)}
+    assert exited == {1, 2}  # in any order: the one that boots is killed, which may take a moment
     interchange.expect(identity, ManagerLeaving)
     assert manager.wait(WAIT_S) == 0
     assert not (tmp_path / "started-2").exists()
