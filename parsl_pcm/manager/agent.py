@@ -86,10 +86,10 @@ class Manager:
                 self._notice_ended_hosts()
                 self._crew.meet_deadlines(self._now)
                 self._crew.start_hosts(self._now)
+                self._to_interchange += self._crew.take_news()  # before a goodbye
                 self._leave_when_done()
                 self._leave_if_asked()
                 self._crew.send()
-                self._to_interchange += self._crew.take_news()
                 self._keep_in_touch()
                 self._send_to_interchange()
                 self._give_up_if_alone()
