@@ -11,10 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from parsl_pcm.types import ContextKey
-
-GPU_MEMORY_VARIABLE = "PARSL_PCM_GPU_MEMORY_BYTES"
-"""Set by the manager in the environment of a host that shares its devices."""
+from parsl_pcm.types import GPU_MEMORY_VARIABLE, ContextKey
 
 
 class ContextLost(RuntimeError):  # noqa: N818 - named for the condition, as our other errors are

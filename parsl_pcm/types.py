@@ -17,6 +17,9 @@ DeviceId = NewType("DeviceId", str)
 Digest = NewType("Digest", str)
 """Content hash of a blob: a pickled function, or pickled recipes."""
 
+GPU_MEMORY_VARIABLE = "PARSL_PCM_GPU_MEMORY_BYTES"
+"""By which a manager tells a host how much of each of its devices it may use; not set: all."""
+
 
 class Requirements(Struct, frozen=True, kw_only=True):
     """What the host of a context needs for as long as it lives.

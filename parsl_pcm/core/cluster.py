@@ -115,7 +115,7 @@ class Cluster:
             lease.started_at = now
         context = host.context
         context.num_hits += host.ready_since < now
-        context.last_leased = host.used_at = now
+        context.last_leased = now
         host.is_exclusive = piece.is_suspect
         self.offer(host, now)
         return lease

@@ -5,14 +5,16 @@ Its cost grows with contexts, hosts and managers, never with tasks: it is asked 
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from parsl_pcm.core.cluster import Cluster
 from parsl_pcm.core.policy import Policy
 from parsl_pcm.core.records import ContextRecord, ManagerRecord
 from parsl_pcm.core.transitions import HostState
-from parsl_pcm.types import BlockId, ContextKey
+from parsl_pcm.types import BlockId, ContextKey, ManagerId
 
 COMING = (HostState.STARTING, HostState.WAKING)
 
@@ -45,7 +47,7 @@ class BlockUse(NamedTuple):
     setup_s: float | None
     """Mean set-up time of the context warm there that takes longest; None: nothing is warm."""
     keep_warm_s: float = 0.0
-    """The longest that a host which is warm there shall be kept without work."""
+    """How long it is to be kept without work, for the sake of its hosts."""
 
 
 def context_demands(cluster: Cluster, policy: Policy, now: float) -> list[ContextDemand]:
@@ -71,14 +73,16 @@ def block_uses(cluster: Cluster, now: float) -> list[BlockUse]:
     managers_of: dict[BlockId, list[ManagerRecord]] = {}
     for manager in cluster.managers.values():
         managers_of.setdefault(manager.block_id, []).append(manager)
-    return [_use(block_id, managers, now) for block_id, managers in managers_of.items()]
+    kept = keep_times_s(cluster)
+    return [_use(block_id, managers, kept, now) for block_id, managers in managers_of.items()]
 
 
-def _use(block_id: BlockId, managers: list[ManagerRecord], now: float) -> BlockUse:
+def _use(
+    block_id: BlockId, managers: list[ManagerRecord], kept: Mapping[ManagerId, float], now: float
+) -> BlockUse:
     hosts = [host for manager in managers for host in manager.hosts.values()]
     num_leases = sum(manager.num_leases for manager in managers)
-    warm = [host for host in hosts if host.state is HostState.READY]
-    setups_s = [host.context.setup_s.value for host in warm]
+    setups_s = [h.context.setup_s.value for h in hosts if h.state is HostState.READY]
     return BlockUse(
         block_id=block_id,
         num_managers=len(managers),
@@ -86,5 +90,20 @@ def _use(block_id: BlockId, managers: list[ManagerRecord], now: float) -> BlockU
         num_starting=sum(host.state in COMING for host in hosts),
         idle_s=0.0 if num_leases else now - max(manager.idle_since for manager in managers),
         setup_s=max((seconds for seconds in setups_s if seconds is not None), default=None),
-        keep_warm_s=max((host.requirements.keep_warm_s or 0.0 for host in warm), default=0.0),
+        keep_warm_s=max(kept.get(manager.manager_id, 0.0) for manager in managers),
     )
+
+
+def keep_times_s(cluster: Cluster) -> dict[ManagerId, float]:
+    """Return how long each node is to be kept after its last lease, for the sake of its hosts.
+
+    For ever if one of them is held warm: of each context the oldest, as many as were asked for.
+    """
+    kept: dict[ManagerId, float] = defaultdict(float)
+    for context in cluster.contexts.values():
+        for rank, host in enumerate(context.hosts.values()):
+            wish_s = host.requirements.keep_warm_s or 0.0
+            keep_s = math.inf if rank < context.num_warm else wish_s
+            node = host.manager.manager_id
+            kept[node] = max(kept[node], keep_s)
+    return kept

@@ -168,8 +168,6 @@ class HostRecord:
     started_at: float = 0.0
     ready_since: float = 0.0
     """When its context became live, for the last time."""
-    used_at: float = 0.0
-    """When it last got a lease."""
     device_kind: str = field(init=False)
     """Names of its devices: hosts with the same ones are taken to be equally fast at first."""
     num_places: int = field(init=False)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,7 +10,7 @@ import msgspec
 
 from parsl_pcm.core import events
 from parsl_pcm.core.cluster import Cluster
-from parsl_pcm.core.demand import BlockUse, ContextDemand, block_uses, context_demands
+from parsl_pcm.core.demand import ContextDemand, block_uses, context_demands, keep_times_s
 from parsl_pcm.core.events import Event
 from parsl_pcm.core.policy import Policy
 from parsl_pcm.core.records import ContextRecord, HostRecord, ManagerRecord
@@ -19,7 +18,7 @@ from parsl_pcm.core.rooms import Room, fit, taken, whole_room
 from parsl_pcm.core.scheduler import Scheduler
 from parsl_pcm.core.transitions import HostState, ManagerState
 from parsl_pcm.interchange.peers import Peer, Peers
-from parsl_pcm.types import BlockId, ContextKey, ManagerId
+from parsl_pcm.types import ContextKey, ManagerId
 from parsl_pcm.wire.codec import ProtocolError
 from parsl_pcm.wire.messages import Command
 
@@ -194,15 +193,11 @@ def _num_live(context: ContextRecord) -> int:
 
 def describe_demand(cluster: Cluster, policy: Policy, now: float) -> dict[str, Any]:
     """Return what the contexts could use, and what each block does."""
-    kept: dict[BlockId, float] = defaultdict(float)
-    for manager_id, keep_s in keep_times_s(cluster).items():
-        block_id = cluster.managers[manager_id].block_id
-        kept[block_id] = max(kept[block_id], keep_s)
     return {
         "contexts": [
             _describe_demand(demand, cluster) for demand in context_demands(cluster, policy, now)
         ],
-        "blocks": [_describe_use(use, kept[use.block_id]) for use in block_uses(cluster, now)],
+        "blocks": [use._asdict() for use in block_uses(cluster, now)],
     }
 
 
@@ -220,22 +215,3 @@ def _describe_demand(demand: ContextDemand, cluster: Cluster) -> dict[str, Any]:
         "setup_s": context.setup_s.value,
         "item_s": context.service_s.value,
     }
-
-
-def _describe_use(use: BlockUse, keep_warm_s: float) -> dict[str, Any]:
-    return {**use._asdict(), "keep_warm_s": keep_warm_s}
-
-
-def keep_times_s(cluster: Cluster) -> dict[ManagerId, float]:
-    """Return how long each node is to be kept after its last lease, for the sake of its hosts.
-
-    For ever if one of them is held warm: of each context the oldest, as many as were asked for.
-    """
-    kept: dict[ManagerId, float] = defaultdict(float)
-    for context in cluster.contexts.values():
-        for rank, host in enumerate(context.hosts.values()):
-            wish_s = host.requirements.keep_warm_s or 0.0
-            keep_s = math.inf if rank < context.num_warm else wish_s
-            node = host.manager.manager_id
-            kept[node] = max(kept[node], keep_s)
-    return kept

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from parsl_pcm.types import BlockId, DeviceId, ManagerId
+from parsl_pcm.types import GPU_MEMORY_VARIABLE, BlockId, DeviceId, ManagerId
 from parsl_pcm.wire.messages import StartHost
 
 logger = logging.getLogger(__name__)
@@ -22,8 +22,6 @@ _CACHES = {
 }
 """Where compilers of kernels keep their work: by default below the home directory, which all nodes
 share, with file locks that are slow there, for GPUs that differ."""
-_GPU_MEMORY = "PARSL_PCM_GPU_MEMORY_BYTES"
-"""How much of each of its devices a host may use; not set: all of it."""
 
 
 class HostSurroundings(Struct, frozen=True, kw_only=True):
@@ -63,7 +61,7 @@ def own_variables(start: StartHost, surroundings: HostSurroundings) -> dict[str,
     variables = _device_variables(start.device_ids, surroundings.device_kinds)
     variables["PARSL_WORKER_RANK"] = str(start.host_id)
     if start.requirements.gpu_memory_bytes is not None:
-        variables[_GPU_MEMORY] = str(start.requirements.gpu_memory_bytes)
+        variables[GPU_MEMORY_VARIABLE] = str(start.requirements.gpu_memory_bytes)
     return variables
 
 
@@ -99,7 +97,7 @@ def _shared_environment(
     num_threads: int | None,
 ) -> dict[str, str]:
     environment = dict(inherited)
-    environment.pop(_GPU_MEMORY, None)
+    environment.pop(GPU_MEMORY_VARIABLE, None)
     environment.update(start.env)
     if num_threads is not None:
         environment.setdefault("OMP_NUM_THREADS", str(num_threads))

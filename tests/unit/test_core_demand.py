@@ -196,8 +196,9 @@ def test_block_tells_how_long_a_host_there_shall_be_kept() -> None:
     pool = FakePool(Random(0))
     pool.declare("c", Requirements(cores=1.0, keep_warm_s=600.0))
     pool.register(cpu_node())
-    submit(pool)
     assert uses(pool)[0].keep_warm_s == 0.0
+    submit(pool)
+    assert uses(pool)[0].keep_warm_s == 600.0
     ready(pool)
     assert uses(pool)[0].keep_warm_s == 600.0
 

@@ -10,7 +10,7 @@ import pytest
 
 from parsl_pcm.engines.transformers_engine import _keep_to_budget
 from parsl_pcm.engines.vllm_engine import _gpu_defaults
-from parsl_pcm.live import GPU_MEMORY_VARIABLE
+from parsl_pcm.types import GPU_MEMORY_VARIABLE
 
 GB = 10**9
 
