@@ -21,7 +21,7 @@ NUM_OPEN_ITEMS = 30
 ITEM_S = (0.1, 1.0)
 PAUSE_S = (0.1, 1.0)
 ABSENCE_S = (0.2, 1.5)
-CHANCE_OF_FAILURE = 0.3
+SHARE_OF_FAILURES = 0.3
 CALM_S = 300.0
 END_TIMEOUT_S = 120.0
 
@@ -60,16 +60,20 @@ class Storm:
         self._futures: list[Future[int]] = []
 
     def rage(self, num_events: int) -> Damage:
-        """Strike so often, wait until every item has ended, and count."""
-        struck = {self._preempt: 0, self._fail: 0}
-        for i in range(num_events):
+        """Strike so often, wait until every item has ended, and count.
+
+        How many of the strikes are failures is no chance; only their order is.
+        """
+        num_failures = max(1, round(SHARE_OF_FAILURES * num_events))
+        num_preemptions = num_events - num_failures
+        strikes = [self._fail] * num_failures + [self._preempt] * num_preemptions
+        self._chance.shuffle(strikes)
+        for i, strike in enumerate(strikes):
             node = wait_for(self._victim, f"a job of ours runs, {i} strikes on", timeout_s=CALM_S)
-            strike = self._fail if self._chance.random() < CHANCE_OF_FAILURE else self._preempt
             strike(node)
-            struck[strike] += 1
             self._top_up()
             time.sleep(self._chance.uniform(*PAUSE_S))
-        return self._count(struck[self._preempt], struck[self._fail])
+        return self._count(num_preemptions, num_failures)
 
     def _victim(self) -> str | None:
         self._top_up()
