@@ -12,8 +12,8 @@
     python benchmarks/contexts.py --only real        real processes that hold real memory
 
 In all but the last, scheduling is the real one and the pool below it is played in virtual time
-(``virtual_pool.py``), so that those figures are exact, and the same on any machine. ``--quick``
-takes a tenth of the calls, once; repetitions differ by what is random in them.
+(:mod:`parsl_pcm.simulator.pool`), so those figures are exact, and the same on any machine.
+``--quick`` takes a tenth of the calls, once; repetitions differ by what is random in them.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from random import Random
 
 from map_values import Settings, Value
-from virtual_parts import GB, Model, Node, Way, each, gpus
-from virtual_pool import VirtualPool
 
+from parsl_pcm.simulator.parts import GB, Model, Node, Way, each, gpus
+from parsl_pcm.simulator.pool import VirtualPool
 from parsl_pcm.types import Requirements
 
 NUM_PLACEMENTS = 1_000

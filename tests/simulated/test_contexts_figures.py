@@ -7,9 +7,9 @@ import contexts_virtual
 import pytest
 from contexts_virtual import DEVICE_BYTES, HOST_BYTES, alternating, num_loads
 from map_values import Settings, Value
-from virtual_parts import Model, Node, Way, each, gpus
-from virtual_pool import VirtualPool
 
+from parsl_pcm.simulator.parts import Model, Node, Way, each, gpus
+from parsl_pcm.simulator.pool import VirtualPool
 from parsl_pcm.types import Requirements
 
 HALF, FIFTH, TENTH = (Settings(scale=scale) for scale in (0.5, 0.2, 0.1))

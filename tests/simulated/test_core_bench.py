@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable
 
 import pytest
-from virtual_parts import each
 
 from parsl_pcm.core.policy import DefaultPolicy
+from parsl_pcm.simulator.parts import each
 from tests.core_bench import Bench, ideal_s, slot
 
 

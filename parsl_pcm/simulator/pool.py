@@ -18,12 +18,12 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from virtual_managers import LATENCY_S, Managers, Memory, Timeline
-from virtual_parts import Model, Node, Tally
-
 from parsl_pcm.core import actions, events
 from parsl_pcm.core.policy import Policy
 from parsl_pcm.core.scheduler import Scheduler
+from parsl_pcm.simulator.managers import LATENCY_S, Managers, Memory
+from parsl_pcm.simulator.parts import Model, Node, Tally
+from parsl_pcm.simulator.timeline import Timeline
 from parsl_pcm.types import (
     BlockId,
     ContextKey,

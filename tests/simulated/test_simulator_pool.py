@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from virtual_managers import LATENCY_S, MAIN_MEMORY
-from virtual_parts import GB, Model, Node, Way, cpu_model, each, gpu_model, gpus
-from virtual_pool import VirtualPool
 
+from parsl_pcm.simulator.managers import LATENCY_S, MAIN_MEMORY
+from parsl_pcm.simulator.parts import GB, Model, Node, Way, cpu_model, each, gpu_model, gpus
+from parsl_pcm.simulator.pool import VirtualPool
 from parsl_pcm.types import HostId, ManagerId, NodeResources, Requirements
 
 FIRST = ManagerId("node-0")

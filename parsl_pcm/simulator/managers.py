@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from virtual_parts import Held, Model, Node, Tally, VirtualHost
-
 from parsl_pcm.core import actions, events
+from parsl_pcm.simulator.parts import Held, Model, Node, Tally, VirtualHost
+from parsl_pcm.simulator.timeline import Timeline
 from parsl_pcm.types import ContextKey, HostId, LeaseId, ManagerId
 
 LATENCY_S = 0.002
@@ -25,33 +24,6 @@ HostOrder = (
     | actions.RevokeLease
     | actions.AbandonLease
 )
-
-
-class Timeline:
-    """What is planned, in order; at the same time, in the order of planning."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self._heap: list[tuple[float, int, Callable[[], object]]] = []
-        self._num_planned = 0
-
-    def at(self, when: float, act: Callable[[], object]) -> None:
-        """Plan something; what should have happened already happens now."""
-        self._num_planned += 1
-        heapq.heappush(self._heap, (max(self.now, when), self._num_planned, act))
-
-    def after(self, duration_s: float, act: Callable[[], object]) -> None:
-        """Plan something for so much later."""
-        self.at(self.now + duration_s, act)
-
-    def next_at(self) -> float | None:
-        """Return when something happens next; None if nothing is planned."""
-        return self._heap[0][0] if self._heap else None
-
-    def step(self) -> None:
-        """Let it happen."""
-        self.now, _, act = heapq.heappop(self._heap)
-        act()
 
 
 class Memory:
