@@ -237,7 +237,7 @@ class Node:
 
     def _wait_for(self, kind: type[M]) -> M:
         while True:
-            message = self._driver.receive(self._identity, WAIT_S).message
+            message = self._driver.receive(self._identity, timeout_s=WAIT_S).message
             if isinstance(message, kind):
                 return message
             if isinstance(message, (SetupFailed, SleepFailed, PieceFailed, HostExited)):

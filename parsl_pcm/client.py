@@ -34,6 +34,8 @@ START_TIMEOUT_S = 60.0
 """An interchange starts in 0.2 s; a cold shared file system may need far longer to import."""
 WATCH_PERIOD_MS = 500
 """How long the death of the interchange may go unnoticed."""
+LAST_WORDS_MS = 500
+"""For what an interchange sent just before its end: zmq's own thread may not have read it yet."""
 LOG_TAIL_LINES = 20
 
 
@@ -61,8 +63,11 @@ class InterchangeClient:
         self._request_ids = itertools.count()
         self._wake_reader, self._wake_writer = os.pipe()
         os.set_blocking(self._wake_reader, False)
+        self._wake_guard = threading.Lock()
         self._is_awake = False
+        self._is_closed = False
         self._is_closing = False
+        self._has_heard_all = False
         self._lost: InterchangeLost | None = None
         self._started: Future[int] = Future()
         self._process: subprocess.Popen[bytes] | None = None
@@ -162,8 +167,10 @@ class InterchangeClient:
         self._thread.join()
         assert self._process.stdin is not None, "a pipe was asked for"
         self._process.stdin.close()
-        os.close(self._wake_writer)
-        os.close(self._wake_reader)
+        with self._wake_guard:  # a thread that still sends must not write to what is opened next
+            self._is_closed = True
+            os.close(self._wake_writer)
+            os.close(self._wake_reader)
 
     # --- the thread ---------------------------------------------------------------------------
 
@@ -197,7 +204,7 @@ class InterchangeClient:
             if monotonic_s() - watched_at >= WATCH_PERIOD_MS / 1000 or self._is_closing:
                 watched_at = monotonic_s()
                 if self._has_ended():
-                    self._receive(socket)
+                    self._receive_last_words(socket)
                     break
         socket.linger = 0  # nobody is left to receive what is queued
         if not self._is_closing and self._lost is None:
@@ -224,7 +231,14 @@ class InterchangeClient:
             for envelope in codec.decode(frames):
                 self._on_envelope(envelope)
 
+    def _receive_last_words(self, socket: zmq.SyncSocket) -> None:
+        self._receive(socket)
+        while not (self._has_heard_all or self._lost) and socket.poll(LAST_WORDS_MS):
+            self._receive(socket)
+
     def _on_envelope(self, envelope: Envelope) -> None:
+        # Nothing follows the summary of a run.
+        self._has_heard_all |= isinstance(envelope.message, messages.RunSummary)
         match envelope.message:
             case messages.CommandReply(request_id=request_id, value=value):
                 self._replies.pop(request_id).set_result(value)
@@ -261,9 +275,12 @@ class InterchangeClient:
             self._started.set_exception(self._lost)
 
     def _wake(self) -> None:
-        if not self._is_awake:
-            self._is_awake = True
-            os.write(self._wake_writer, b"w")
+        if self._is_awake:
+            return
+        with self._wake_guard:
+            if not self._is_closed:
+                self._is_awake = True
+                os.write(self._wake_writer, b"w")
 
 
 class CommandClient:

@@ -58,14 +58,14 @@ HostOrder = (
 class PairCuttingPolicy(DefaultPolicy):
     """Gives two items at a time."""
 
-    def cut(self, piece: PieceRecord, host: HostRecord) -> int:
+    def cut(self, piece: PieceRecord, host: HostRecord, num_hosts: int) -> int:
         return min(piece.stop, piece.start + 2)
 
 
 class WholePiecePolicy(DefaultPolicy):
     """Gives whole pieces."""
 
-    def cut(self, piece: PieceRecord, host: HostRecord) -> int:
+    def cut(self, piece: PieceRecord, host: HostRecord, num_hosts: int) -> int:
         return piece.stop
 
 

@@ -21,6 +21,7 @@ from parsl_pcm.wire.messages import (
     FailureKind,
     PieceFailed,
     PieceFinished,
+    PieceRevoked,
     RevokePiece,
     RunPiece,
     SleepHost,
@@ -30,7 +31,8 @@ from parsl_pcm.wire.messages import (
 )
 
 HOST_ID = HostId(7)
-WAIT_S = 20.0
+WAIT_S = 60.0
+"""For what takes a moment on a quiet machine."""
 
 
 class HostDriver:
@@ -64,10 +66,6 @@ class HostDriver:
             for frames in self._unpacker.feed(data):
                 self._received += codec.decode(frames)
         return self._received.pop(0)
-
-    def put_back(self, envelopes: Sequence[Envelope]) -> None:
-        """Have these received again, before all others."""
-        self._received = [*envelopes, *self._received]
 
     def start(
         self, recipe: Any = None, *, env: dict[str, str] | None = None, **requirements: Any
@@ -124,6 +122,18 @@ class HostDriver:
     def revoke(self, lease_id: LeaseId) -> None:
         self.send(Envelope(RevokePiece(host_id=HOST_ID, lease_id=lease_id)))
 
+    def wait_until_read(self) -> None:
+        """Return when the host has read all that it was sent: a revoked piece comes back at once.
+
+        Not for hosts that have nothing to do: they would run that piece.
+        """
+        waiting = self.submit(lambda: None)
+        self.revoke(waiting)
+        early = []
+        while (envelope := self.receive()).message != PieceRevoked(lease_id=waiting):
+            early.append(envelope)
+        self._received = [*early, *self._received]
+
     def _send_piece(
         self,
         function: Callable[..., Any],
@@ -173,7 +183,7 @@ class HostDriver:
     def end(self) -> None:
         self.socket.close()
         try:
-            self.process.wait(5)
+            self.process.wait(WAIT_S)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()

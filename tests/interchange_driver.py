@@ -22,6 +22,8 @@ from parsl_pcm.wire import codec, sockets
 from parsl_pcm.wire.codec import Envelope
 from parsl_pcm.wire.messages import (
     AnyMessage,
+    HostMeasured,
+    ManagerAlive,
     PieceFinished,
     RegisterManager,
     RegistrationAccepted,
@@ -30,8 +32,18 @@ from parsl_pcm.wire.messages import (
     StoreBlob,
 )
 
-WAIT_S = 20.0
+WAIT_S = 60.0
+"""For what takes a moment on a quiet machine."""
+AT_ANY_TIME = (HostMeasured, ManagerAlive)
+"""Come when it is time for them: only who asks for them gets them."""
 M = TypeVar("M")
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 class InterchangeDriver:
@@ -54,9 +66,9 @@ class InterchangeDriver:
             "worker_port": self.port,
             "cert_dir": self.cert_dir,
             "log_dir": str(self.directory / "logs"),
-            "heartbeat_period_s": 30.0,
-            "heartbeat_threshold_s": 120.0,
-            "address_probe_timeout_s": 10.0,
+            "heartbeat_period_s": 3600.0,
+            "heartbeat_threshold_s": 600.0,
+            "address_probe_timeout_s": 2 * WAIT_S,
             "cores_per_worker": 1.0,
             "mem_per_worker_gb": None,
             "max_workers_per_node": None,
@@ -84,15 +96,22 @@ class InterchangeDriver:
         identity, *frames = self.socket.recv_multipart()
         return identity, codec.decode(frames)
 
-    def receive(self, identity: bytes, timeout_s: float = WAIT_S) -> Envelope:
-        deadline = time.monotonic() + timeout_s
-        while not self._received.get(identity):
-            sender, envelopes = self.receive_any(deadline - time.monotonic())
-            self._received.setdefault(sender, []).extend(envelopes)
-        return self._received[identity].pop(0)
+    def receive(
+        self, identity: bytes, kind: type[Any] | tuple[()] = (), *, timeout_s: float = WAIT_S
+    ) -> Envelope:
+        """Return the next message; one that may come at any time only if it is of this kind."""
+        waiting = self._received.setdefault(identity, [])
+        while True:
+            while not waiting:
+                sender, envelopes = self.receive_any(timeout_s)
+                self._received.setdefault(sender, []).extend(envelopes)
+            envelope = waiting.pop(0)
+            if isinstance(envelope.message, kind) or not isinstance(envelope.message, AT_ANY_TIME):
+                return envelope
 
-    def expect(self, identity: bytes, kind: type[M], timeout_s: float = WAIT_S) -> M:
-        message = self.receive(identity, timeout_s).message
+    def expect(self, identity: bytes, kind: type[M]) -> M:
+        """Return the next message, which must be of this kind."""
+        message = self.receive(identity, kind).message
         assert isinstance(message, kind), message
         return message
 
@@ -101,6 +120,14 @@ class InterchangeDriver:
 
     def tell(self, identity: bytes, *messages: AnyMessage) -> None:
         self.send(identity, *map(Envelope, messages))
+
+    def end(self) -> None:
+        """End all managers; one that does not heed is killed, and told."""
+        for manager in self.managers:
+            manager.terminate()
+        late = [manager for manager in self.managers if not _ends(manager)]
+        self.socket.close(0)
+        assert not late, f"had to be killed: {late}"
 
     def accept(self) -> tuple[bytes, RegisterManager]:
         identity, envelopes = self.receive_any()
@@ -162,14 +189,24 @@ class InterchangeDriver:
         return self.result(identity)
 
 
+def _ends(manager: subprocess.Popen[bytes]) -> bool:
+    try:
+        manager.wait(WAIT_S)
+    except subprocess.TimeoutExpired:
+        manager.kill()
+        manager.wait()
+        return False
+    return True
+
+
 def children_of(manager: subprocess.Popen[bytes]) -> list[psutil.Process]:
     children: list[psutil.Process] = psutil.Process(manager.pid).children(recursive=True)
     return children
 
 
 def are_gone(processes: list[psutil.Process]) -> bool:
-    """Whether they end within 2 s; zombies that nobody reaps count as ended."""
-    deadline = time.monotonic() + 2
+    """Whether they end in time; zombies that nobody reaps count as ended."""
+    deadline = time.monotonic() + WAIT_S
     while any(process.is_running() and not is_zombie(process) for process in processes):
         if time.monotonic() > deadline:
             return False
@@ -188,6 +225,6 @@ def sleeper() -> Callable[[], None]:
     """Return a function that travels by value: hosts cannot import this file."""
 
     def sleep_long() -> None:
-        time.sleep(100)
+        time.sleep(1000)
 
     return sleep_long

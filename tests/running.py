@@ -84,11 +84,9 @@ def fails_with(future: Any, kind: type[BaseException], *, timeout_s: float = PAT
     return str(error)
 
 
-def wait_until_gone(processes: list[psutil.Process], *, timeout_s: float = 10.0) -> None:
-    """Fail unless all these processes end in time."""
-    _, left = psutil.wait_procs(processes, timeout=timeout_s)
-    alive = [process for process in left if is_alive(process)]
-    assert not alive, f"still there after {timeout_s:g} s: {alive}"
+def wait_until_gone(processes: list[psutil.Process]) -> None:
+    """Wait until all these processes have ended."""
+    wait_for(lambda: not any(map(is_alive, processes)), f"the end of {processes}")
 
 
 def is_alive(process: psutil.Process) -> bool:
@@ -101,7 +99,15 @@ def is_alive(process: psutil.Process) -> bool:
 
 def descendants(*modules: str) -> list[psutil.Process]:
     """Return the processes below this one, the orphans of the test included, that run a module."""
-    return [process for process in _marked() if any(m in _command(process) for m in modules)]
+    commands = {process: _command(process) for process in _marked()}
+    found = [p for p, command in commands.items() if any(m in command for m in modules)]
+    # One that has just been forked still looks like its parent.
+    return [p for p in found if commands[p] != commands.get(_parent_of(p))]
+
+
+def command_lines(*modules: str) -> list[str]:
+    """Return what these processes were started with."""
+    return list(filter(None, map(_command, descendants(*modules))))
 
 
 INTERCHANGE = "parsl_pcm.interchange"
@@ -128,6 +134,13 @@ def _command(process: psutil.Process) -> str:
         return ""
     # Blocks are started by shells whose command line holds that of the manager.
     return "" if words and words[0].endswith("sh") else " ".join(words)
+
+
+def _parent_of(process: psutil.Process) -> psutil.Process | None:
+    try:
+        return process.parent()
+    except psutil.Error:
+        return None
 
 
 def _heed_signals() -> None:

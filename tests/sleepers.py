@@ -11,8 +11,10 @@ from parsl_pcm import context
 from tests.running import wait_for
 
 HELD_BYTES = 150 * 10**6
+"""Much more than a host holds without it."""
 LOAD_S = 0.7
-"""Longer than to wake up, on a busy machine too: else it would not pay to wake a host."""
+"""Far longer than to wake up, which takes no time unless much memory is held: else it would not pay
+to wake a host."""
 
 
 class Happened(NamedTuple):
@@ -25,7 +27,7 @@ class Happened(NamedTuple):
 
 
 @context(can_sleep=True)
-def sleeper(name, folder, sleeps_badly=False, wakes_badly=False, load_s=0.0):
+def sleeper(name, folder, sleeps_badly=False, wakes_badly=False, load_s=0.0, held_bytes=1):
     """Sleeping and waking take until nobody holds them up: see ``hold``."""
     import os
     import pathlib
@@ -40,7 +42,7 @@ def sleeper(name, folder, sleeps_badly=False, wakes_badly=False, load_s=0.0):
     class Sleeper:
         def __init__(self):
             time.sleep(load_s)
-            self.blob = b"x" * 150_000_000
+            self.blob = b"x" * held_bytes
             note("built")
 
         def sleep(self):
@@ -54,7 +56,7 @@ def sleeper(name, folder, sleeps_badly=False, wakes_badly=False, load_s=0.0):
             note("wakes")
             if wakes_badly:
                 raise RuntimeError(f"{name} has no alarm clock")
-            self.blob = b"x" * 150_000_000
+            self.blob = b"x" * held_bytes
             note("awake")
 
     return Sleeper()

@@ -238,7 +238,7 @@ def test_cancelled_coroutine_leaves_the_engine_to_the_others(engine: Engine) -> 
     async def run() -> list[Completion]:
         dropped = asyncio.create_task(engine.agenerate([CLAIM] * 24, max_tokens=48))
         kept = asyncio.create_task(engine.agenerate([CLAIM], max_tokens=4))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0)  # both have begun, and the loop has not seen any answer yet
         dropped.cancel()
         with pytest.raises(asyncio.CancelledError):
             await dropped

@@ -16,6 +16,7 @@ from tests.running import HOST, descendants, running, wait_for
 from tests.sleepers import ask, sleeper
 
 NUM_CALLS, PARCEL = 100, 20
+FAR_TOO_LONG_S = 120.0
 
 
 def contexts_of(folder: Path):
@@ -46,9 +47,10 @@ def test_hosts_killed_at_random_lose_no_call_of_any_context(seed: int, tmp_path:
         for first in range(0, NUM_CALLS, PARCEL):
             futures += [ask(i, chance.choice(models)) for i in range(first, first + PARCEL)]
             num_before = first + chance.randrange(PARCEL // 2)
-            wait_for(lambda: sum(map(done, futures)) >= num_before, "some calls are done")  # noqa: B023
+            wait_until_done(futures, num_before)
             kill_a_host(chance)
-        assert [future.result(timeout=120)[0] for future in futures] == list(range(NUM_CALLS))
+        results = [future.result(timeout=FAR_TOO_LONG_S) for future in futures]
+        assert [index for index, _ in results] == list(range(NUM_CALLS))
         rows = executor.contexts()
         assert len(rows) == len(models)
         assert sum(row.queued + row.running for row in rows) == 0
@@ -64,5 +66,9 @@ def test_hosts_killed_at_random_lose_no_call_of_any_context(seed: int, tmp_path:
     assert replay(log) is None
 
 
-def done(future) -> bool:
-    return bool(future.done())
+def wait_until_done(futures, num_calls: int) -> None:
+    wait_for(
+        lambda: sum(future.done() for future in futures) >= num_calls,
+        f"{num_calls} calls are done",
+        timeout_s=FAR_TOO_LONG_S,
+    )

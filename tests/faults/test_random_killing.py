@@ -21,6 +21,8 @@ from tests.running import HOST, MANAGER, descendants, one_block, running, wait_f
 NUM_CALLS = 2000
 PARCEL = 50
 """Calls made at once: more than wait at the hosts, so that each kill hits work."""
+NUM_KILLS = NUM_CALLS // PARCEL
+NUM_MANAGERS_KILLED = NUM_KILLS // 4
 
 
 @context
@@ -67,20 +69,19 @@ def wait_until_done(futures: list[Future[tuple[int, int]]], num_calls: int) -> N
 
 def run_and_kill(
     executor: PCMExecutor, folder: Path, chance: random.Random
-) -> tuple[list[Future[tuple[int, int]]], Counter[str]]:
+) -> list[Future[tuple[int, int]]]:
     """Make the calls in parcels, kill something in the middle of each, replace lost blocks."""
     futures: list[Future[tuple[int, int]]] = []
-    killed: Counter[str] = Counter()
-    for first in range(0, NUM_CALLS, PARCEL):
+    victims = [MANAGER] * NUM_MANAGERS_KILLED + [HOST] * (NUM_KILLS - NUM_MANAGERS_KILLED)
+    chance.shuffle(victims)
+    for first, what in zip(range(0, NUM_CALLS, PARCEL), victims, strict=True):
         calls = range(first, first + PARCEL)
         futures += [chance.choice([square, plain])(i, str(folder)) for i in calls]
         wait_until_done(futures, first + chance.randrange(PARCEL // 2))
-        what = chance.choice([HOST, HOST, HOST, MANAGER])
         kill_one(what, chance)
-        killed[what] += 1
-        if len(descendants(MANAGER)) < 2:
+        if what == MANAGER:  # whether it is gone or will be: at no time may there be none to come
             executor.scale_out_facade(1)
-    return futures, killed
+    return futures
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -89,14 +90,14 @@ def test_random_kills_lose_nothing_and_deliver_nothing_twice(seed: int, tmp_path
     folder = tmp_path / "executions"
     folder.mkdir()
     provider = one_block(init_blocks=2, min_blocks=0, max_blocks=100)
-    with running(tmp_path / "run", provider=provider, parsl_settings={"retries": 0}) as executor:
-        futures, killed = run_and_kill(executor, folder, chance)
+    settings = {"provider": provider, "parsl_settings": {"retries": 0}}
+    # One call, or one context that is being built, may be hit by each of the kills.
+    with running(tmp_path / "run", max_attempts=NUM_KILLS + 1, **settings) as executor:
+        futures = run_and_kill(executor, folder, chance)
         assert [future.result(timeout=60) for future in futures] == [
             (i, i * i) for i in range(NUM_CALLS)
         ]
         assert executor.outstanding() == 0
-    assert killed[HOST] >= 5
-    assert killed[MANAGER] >= 1
     log = Path(executor.logdir) / "events.jsonl"
     delivered = Counter(
         action.task_id

@@ -62,8 +62,8 @@ def test_killed_script_takes_everything_with_it(signum: int, script: Script, tmp
     assert script.read_line() == "running"
     processes = processes_behind(tmp_path)
     script.process.send_signal(signum)
-    assert script.end(timeout_s=10) == -signum
-    wait_until_gone(processes, timeout_s=10)
+    assert script.end() == -signum
+    wait_until_gone(processes)
 
 
 def test_ctrl_c_leaves_nothing_behind(script: Script, tmp_path: Path):
@@ -71,7 +71,7 @@ def test_ctrl_c_leaves_nothing_behind(script: Script, tmp_path: Path):
     processes = processes_behind(tmp_path)
     os.killpg(script.process.pid, signal.SIGINT)
     assert script.end() != 0
-    wait_until_gone(processes, timeout_s=10)
+    wait_until_gone(processes)
     assert "KeyboardInterrupt" in script.errors()
 
 
@@ -85,7 +85,7 @@ def test_fork_of_a_killed_script_does_not_keep_the_rest_alive(tmp_path: Path):
     try:
         processes = processes_behind(tmp_path)
         script.process.kill()
-        wait_until_gone(processes, timeout_s=10)
+        wait_until_gone(processes)
         assert child.is_running()
     finally:
         child.kill()
@@ -97,4 +97,4 @@ def test_script_that_never_leaves_the_executor_ends_by_itself(tmp_path: Path):
     script = Script(tmp_path, source.rstrip(":\n") + "\nprint(work.__name__, flush=True)\n")
     assert script.read_line() == "work"
     assert script.end() == 0
-    wait_until_gone(descendants(INTERCHANGE, MANAGER, HOST), timeout_s=10)
+    wait_until_gone(descendants(INTERCHANGE, MANAGER, HOST))

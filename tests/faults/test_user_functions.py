@@ -185,7 +185,6 @@ def test_processes_that_a_function_leaves_behind_end_with_its_host(tmp_path: Pat
     wait_for(
         lambda: not [child for child in children if os.path.exists(f"/proc/{child}")],
         "the children are gone",
-        timeout_s=10,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import parsl
@@ -14,9 +13,6 @@ from parsl import python_app
 from parsl_pcm.errors import BlocksFailed
 from tests.running import MANAGER, descendants, fails_with, one_block, running, wait_for
 
-SECONDS = 20.0
-"""Ten at most on a quiet machine; others may run here at the same time."""
-
 
 @python_app
 def noop():
@@ -24,17 +20,15 @@ def noop():
 
 
 def expect_failure(run_dir: Path, words: list[str], **settings) -> None:
-    """Insist that open futures and later calls fail in time, and say these words."""
+    """Insist that open futures and later calls fail, and say these words."""
     with running(run_dir, **settings) as executor:
-        started_at = time.monotonic()
         futures = [noop() for _ in range(3)]
         for future in futures:
-            text = fails_with(future, BlocksFailed, timeout_s=SECONDS)
-        assert time.monotonic() - started_at < SECONDS
+            text = fails_with(future, BlocksFailed)
         assert [word for word in words if word not in text] == []
         assert [word for word in words if word not in fails_with(noop(), BlocksFailed)] == []
         assert executor.outstanding() == 0
-    wait_for(lambda: not descendants(MANAGER), "no manager is left", timeout_s=10)
+    wait_for(lambda: not descendants(MANAGER), "no manager is left")
 
 
 @pytest.mark.parametrize(

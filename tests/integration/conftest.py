@@ -37,8 +37,4 @@ def interchange(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Inte
         try:
             yield driver
         finally:
-            for manager in driver.managers:
-                manager.terminate()
-            for manager in driver.managers:
-                manager.wait(10)
-            socket.close(0)
+            driver.end()

@@ -34,7 +34,7 @@ def test_contexts_that_take_turns_sleep_and_are_built_once(tmp_path: Path):
 
 
 def test_sleeping_context_gives_its_memory_back(tmp_path: Path):
-    models = {name: sleeper(name, str(tmp_path), load_s=LOAD_S) for name in "ab"}
+    models = {name: sleeper(name, str(tmp_path), held_bytes=HELD_BYTES) for name in "ab"}
     with running(tmp_path / "run", max_workers_per_node=1) as executor:
         first = psutil.Process(answer(0, models["a"]))
         assert first.memory_info().rss > HELD_BYTES

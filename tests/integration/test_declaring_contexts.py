@@ -109,7 +109,7 @@ def test_recipes_of_a_script_a_closure_and_a_module_reach_the_host(way: str, tmp
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
         env=os.environ | {"PYTHONPATH": os.pathsep.join([".", os.environ["PYTHONPATH"]])},
     )
     assert done.stdout == "12 221 side engine 4\n", done.stderr

@@ -100,6 +100,7 @@ def test_cancelled_call_never_runs_and_the_next_one_does(tmp_path: Path):
         wanted = executor.submit(write, {}, str(tmp_path / "wanted"))
         assert unwanted.cancel()
         assert unwanted.cancelled()
+        wait_for(lambda: executor.contexts()[0].queued == 1, "one waits no more")
         Path(gate).touch()
         assert wanted.result(60) == str(tmp_path / "wanted")
         assert blocker.result(60) == gate

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from parsl_pcm.wire.messages import (
     StopHost,
 )
 from tests.host_driver import HOST_ID, WAIT_S, HostDriver
+from tests.running import wait_for, wait_until_gone
 
 
 @pytest.fixture
@@ -84,18 +84,31 @@ def test_context_is_built_once_and_cleaned_up(host: HostDriver, tmp_path: Path) 
     assert (tmp_path / "cleaned").exists()
 
 
-def test_stop_finishes_what_runs_and_starts_nothing_more(host: HostDriver) -> None:
-    def slow(i: int) -> int:
+def held(directory: Path) -> Callable[[int], int]:
+    """Return a function that says that it runs, and ends when the gate is open."""
+    folder = str(directory)
+
+    def hold(i: int) -> int:
+        import pathlib
         import time
 
-        time.sleep(0.3)
+        (pathlib.Path(folder) / f"started-{i}").touch()
+        while not (pathlib.Path(folder) / "gate").exists():
+            time.sleep(0.01)
         return i
 
+    return hold
+
+
+def test_stop_finishes_what_runs_and_starts_nothing_more(host: HostDriver, tmp_path: Path) -> None:
+    hold = held(tmp_path)
     host.start()
-    host.submit(slow, 1)
-    host.submit(slow, 2)
-    time.sleep(0.1)
+    host.submit(hold, 1)
+    host.submit(hold, 2)
+    wait_for((tmp_path / "started-1").exists, "the first piece runs")
     host.send(Envelope(StopHost(host_id=HOST_ID)))
+    host.wait_until_read()
+    (tmp_path / "gate").touch()
     assert host.result() == 1
     assert host.process.wait(WAIT_S) == 0
     assert host.socket.recv(1) == b""
@@ -186,20 +199,17 @@ def test_missing_module_is_named_with_the_cure(host: HostDriver) -> None:
     assert host.call(lambda: 1) == 1
 
 
-def test_revoked_piece_is_handed_back_once(host: HostDriver) -> None:
-    def slow() -> str:
-        import time
-
-        time.sleep(0.5)
-        return "slow"
-
+def test_revoked_piece_is_handed_back_once(host: HostDriver, tmp_path: Path) -> None:
+    hold = held(tmp_path)
     host.start()
-    running, waiting = host.submit(slow), host.submit(slow)
-    time.sleep(0.1)
+    running, waiting = host.submit(hold, 1), host.submit(hold, 2)
+    wait_for((tmp_path / "started-1").exists, "the first piece runs")
     for lease_id in (running, waiting, waiting):
         host.send(Envelope(RevokePiece(host_id=HOST_ID, lease_id=lease_id)))
     assert host.receive().message == PieceRevoked(lease_id=waiting)
-    assert host.result() == "slow"
+    host.wait_until_read()
+    (tmp_path / "gate").touch()
+    assert host.result() == 1
     assert host.call(lambda: "next") == "next"
 
 
@@ -218,7 +228,8 @@ def test_max_concurrency_bounds_threads(host: HostDriver) -> None:
     def state() -> dict[str, Any]:
         import threading
 
-        return {"lock": threading.Lock(), "now": 0, "most": 0}
+        all_here = threading.Barrier(3)
+        return {"lock": threading.Lock(), "all_here": all_here, "now": 0, "most": 0}
 
     def overlap(state: dict[str, Any]) -> None:
         import time
@@ -226,7 +237,8 @@ def test_max_concurrency_bounds_threads(host: HostDriver) -> None:
         with state["lock"]:
             state["now"] += 1
             state["most"] = max(state["most"], state["now"])
-        time.sleep(0.05)
+        state["all_here"].wait(timeout=60)
+        time.sleep(0.05)  # long enough for a fourth one to come, if it may
         with state["lock"]:
             state["now"] -= 1
 
@@ -246,7 +258,9 @@ def test_coroutines_share_a_loop_and_the_bound(host: HostDriver, max_concurrency
         loop: Any = asyncio.get_running_loop()
         loop.now = getattr(loop, "now", 0) + 1
         loop.most = max(getattr(loop, "most", 0), loop.now)
-        await asyncio.sleep(0.05)
+        while loop.most < max_concurrency:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)  # long enough for one more to come, if it may
         loop.now -= 1
         return id(loop), loop.most
 
@@ -315,46 +329,27 @@ def test_lost_manager_ends_host_and_grandchildren_at_once(tmp_path: Path, where:
         import pathlib
         import time
 
-        child = subprocess.Popen(["sleep", "100"])
+        child = subprocess.Popen(["sleep", "1000"])
         pathlib.Path(pid_file + "-").write_text(str(child.pid))
         pathlib.Path(pid_file + "-").rename(pid_file)
-        time.sleep(100)
+        time.sleep(1000)
 
+    starting = threading.Thread(target=host_start_quietly, args=(host, sleep_with_child))
     if where == "setup":
-        threading.Thread(target=host_start_quietly, args=(host, sleep_with_child)).start()
+        starting.start()
     else:
         host.start()
         host.submit(sleep_with_child)
-    child = psutil.Process(int(wait_for_text(Path(pid_file))))
-    started = time.monotonic()
+    wait_for(Path(pid_file).exists, "the child is there")
+    child = psutil.Process(int(Path(pid_file).read_text()))
     host.socket.shutdown(socket.SHUT_RDWR)
+    if where == "setup":
+        starting.join()
     host.socket.close()
-    assert host.process.wait(1) == -signal.SIGKILL
-    assert wait_until_gone(child, 1)
-    assert time.monotonic() - started < 1
+    assert host.process.wait(WAIT_S) == -signal.SIGKILL
+    wait_until_gone([child])
 
 
 def host_start_quietly(host: HostDriver, setup: Callable[[], None]) -> None:
     with contextlib.suppress(OSError, AssertionError):  # it never becomes ready
         host.start(context(setup))
-
-
-def wait_for_text(path: Path) -> str:
-    for _ in range(1000):
-        if path.exists():
-            return path.read_text()
-        time.sleep(0.01)
-    raise TimeoutError(path)
-
-
-def wait_until_gone(process: psutil.Process, timeout_s: float) -> bool:
-    """Whether it ends in time; a zombie that nobody reaps counts as ended."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        try:
-            if process.status() == psutil.STATUS_ZOMBIE:
-                return True
-        except psutil.NoSuchProcess:
-            return True
-        time.sleep(0.01)
-    return False

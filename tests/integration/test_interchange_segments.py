@@ -14,7 +14,7 @@ from parsl_pcm.types import Digest, TaskId
 from parsl_pcm.wire import codec, messages
 from parsl_pcm.wire.codec import Envelope
 from tests.integration.test_interchange import CONTEXT, PlayedManager, Site
-from tests.running import wait_for
+from tests.running import PATIENCE_S, wait_for
 
 M = TypeVar("M", bound=messages.Message)
 
@@ -42,7 +42,7 @@ class Worker:
 
     def next_piece(self) -> tuple[messages.RunPiece, list[str]]:
         """Return the next piece with the items that its frames hold."""
-        deadline = time.monotonic() + 20.0
+        deadline = time.monotonic() + PATIENCE_S
         while not self._waiting:
             assert time.monotonic() < deadline, "no piece came"
             if self.manager.socket.poll(100):

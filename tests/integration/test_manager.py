@@ -13,20 +13,29 @@ import pytest
 import zmq
 
 from parsl_pcm import context
-from parsl_pcm.types import DeviceId, Requirements
+from parsl_pcm.types import DeviceId, HostId, LeaseId, Requirements
 from parsl_pcm.wire.messages import (
     Failure,
     HostExited,
     HostReady,
     ManagerAlive,
     ManagerLeaving,
+    PieceRevoked,
     RegisterManager,
     RegistrationRefused,
+    RevokePiece,
     SetupFailed,
     Shutdown,
     StopHost,
 )
-from tests.interchange_driver import WAIT_S, InterchangeDriver, are_gone, children_of, sleeper
+from tests.interchange_driver import (
+    WAIT_S,
+    InterchangeDriver,
+    are_gone,
+    children_of,
+    sleeper,
+    wait_until,
+)
 
 
 @pytest.mark.parametrize("interchange", ["encrypted", "plain"], indirect=True)
@@ -84,22 +93,23 @@ def test_unreachable_interchange_is_reported_on_stderr(interchange: InterchangeD
 
 def test_strangers_without_the_key_are_not_let_in(interchange: InterchangeDriver) -> None:
     manager = interchange.start_manager(cert_dir=None)
+    wait_until(lambda: list(interchange.directory.glob("logs/block-0/*/manager.log")))
     assert not interchange.socket.poll(1500)
     manager.terminate()  # nothing it wants to say can be sent, and yet it ends
-    manager.wait(5)
+    assert manager.wait(WAIT_S) == 0
 
 
 def test_manager_sends_heartbeats(interchange: InterchangeDriver) -> None:
     interchange.start_manager(heartbeat_period_s=0.1)
     identity, _ = interchange.accept()
     for _ in range(3):
-        interchange.expect(identity, ManagerAlive, 5)
+        interchange.expect(identity, ManagerAlive)
 
 
 def test_silent_interchange_is_given_up(interchange: InterchangeDriver) -> None:
     manager = interchange.start_manager(heartbeat_threshold_s=0.5)
     interchange.accept()
-    assert manager.wait(5) == 1
+    assert manager.wait(WAIT_S) == 1
     assert "is gone" in interchange.stderr()
 
 
@@ -112,7 +122,7 @@ def test_vanished_interchange_ends_manager_and_hosts(interchange: InterchangeDri
     hosts = children_of(manager)
     assert hosts
     interchange.socket.close(0)
-    assert manager.wait(5) == 1
+    assert manager.wait(WAIT_S) == 1
     assert are_gone(hosts)
 
 
@@ -131,26 +141,35 @@ def test_killed_manager_takes_its_hosts_with_it(interchange: InterchangeDriver) 
 def test_results_that_are_there_leave_before_the_goodbye(
     interchange: InterchangeDriver, tmp_path: Path
 ) -> None:
-    done = str(tmp_path / "done")
+    gate, done = str(tmp_path / "gate"), str(tmp_path / "done")
 
-    def finish() -> str:
+    def wait_for_gate() -> str:
         import pathlib
         import time
 
-        time.sleep(0.3)
-        pathlib.Path(done).touch()
+        while not pathlib.Path(gate).exists():
+            time.sleep(0.01)
         return "there"
+
+    def say_done_and_stay() -> None:
+        import pathlib
+        import time
+
+        pathlib.Path(done).touch()
+        time.sleep(1000)
 
     manager = interchange.start_manager()
     identity, _ = interchange.accept()
     interchange.start_host(identity)
     interchange.expect(identity, HostReady)
-    interchange.run(identity, finish)
-    time.sleep(0.2)
-    manager.send_signal(signal.SIGSTOP)  # so that the result waits in the socket pair
-    while not Path(done).exists():
-        time.sleep(0.01)
-    time.sleep(0.1)
+    interchange.run(identity, wait_for_gate)
+    interchange.run(identity, say_done_and_stay, lease_id=6)
+    interchange.run(identity, say_done_and_stay, lease_id=7)
+    interchange.tell(identity, RevokePiece(host_id=HostId(1), lease_id=LeaseId(7)))
+    assert interchange.expect(identity, PieceRevoked).lease_id == 7  # the host has all of them
+    manager.send_signal(signal.SIGSTOP)
+    Path(gate).touch()
+    wait_until(Path(done).exists)  # the result of the piece before waits in the socket pair
     manager.send_signal(signal.SIGINT)
     manager.send_signal(signal.SIGCONT)
     assert interchange.result(identity) == "there"
@@ -175,7 +194,7 @@ def test_shutdown_runs_clean_up_code(interchange: InterchangeDriver, tmp_path: P
     assert (tmp_path / "cleaned").exists()
 
 
-def test_shutdown_shortens_the_grace_of_hosts_that_stop_already(
+def test_shutdown_ends_a_host_that_is_asked_to_stop_and_does_not(
     interchange: InterchangeDriver, tmp_path: Path
 ) -> None:
     started = str(tmp_path / "started")
@@ -185,17 +204,16 @@ def test_shutdown_shortens_the_grace_of_hosts_that_stop_already(
         import time
 
         pathlib.Path(started).touch()
-        time.sleep(100)
+        time.sleep(1000)
 
     manager = interchange.start_manager()
     identity, _ = interchange.accept()
     host_id = interchange.start_host(identity)
     interchange.expect(identity, HostReady)
     interchange.run(identity, sleep_long)
-    while not Path(started).exists():
-        time.sleep(0.01)
+    wait_until(Path(started).exists)
     interchange.tell(identity, StopHost(host_id=host_id), Shutdown(reason="the run is over"))
-    assert "did not stop" in interchange.expect(identity, HostExited, 6).description
+    assert "did not stop" in interchange.expect(identity, HostExited).description
     assert manager.wait(WAIT_S) == 0
 
 
@@ -237,7 +255,7 @@ def test_dead_host_leaves_no_process_behind(interchange: InterchangeDriver) -> N
         import os
         import subprocess
 
-        subprocess.Popen(["sleep", "100"])
+        subprocess.Popen(["sleep", "1000"])
         os._exit(3)
 
     manager = interchange.start_manager()
@@ -268,13 +286,13 @@ def test_failed_setup_is_told_once_with_traceback_and_log(interchange: Interchan
 def test_hanging_setup_is_ended_at_its_timeout(interchange: InterchangeDriver) -> None:
     @context
     def hanging() -> None:
-        time.sleep(100)
+        time.sleep(1000)
 
     manager = interchange.start_manager()
     identity, _ = interchange.accept()
     requirements = Requirements(setup_timeout_s=0.5)
     interchange.start_host(identity, hanging, requirements=requirements)
-    failure = interchange.expect(identity, SetupFailed, 5).failure
+    failure = interchange.expect(identity, SetupFailed).failure
     assert "longer than 0.5 s" in failure.message
     assert "setup_timeout_s" in failure.message
     assert children_of(manager) == []

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,7 +18,7 @@ from parsl_pcm.wire.messages import (
     Shutdown,
     StopHost,
 )
-from tests.interchange_driver import WAIT_S, InterchangeDriver, children_of
+from tests.interchange_driver import WAIT_S, InterchangeDriver, children_of, wait_until
 
 A, B = (DeviceId("0"),), (DeviceId("1"),)
 
@@ -39,13 +37,6 @@ def gated(directory: Path, name: str) -> ContextRecipe:
         return gate
 
     return wait(str(directory / f"started-{name}"), str(directory / f"gate-{name}"))
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core: one boot at a time")

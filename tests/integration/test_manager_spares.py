@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,13 @@ from parsl_pcm import ContextRecipe, context
 from parsl_pcm.manager.processes import SPARE_NICE, can_restore_priority
 from parsl_pcm.types import DeviceId, HostId, Requirements
 from parsl_pcm.wire.messages import HostExited, HostReady, Shutdown, StopHost
-from tests.interchange_driver import WAIT_S, InterchangeDriver, children_of, is_zombie
+from tests.interchange_driver import (
+    WAIT_S,
+    InterchangeDriver,
+    children_of,
+    is_zombie,
+    wait_until,
+)
 
 EARLY = """
 import json, os, threading, time
@@ -61,13 +65,6 @@ def report(directory: Path, name: str) -> ContextRecipe:
 def seen_by(directory: Path, name: str) -> dict[str, Any]:
     seen: dict[str, Any] = json.loads((directory / f"host-{name}.json").read_text())
     return seen
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 class Node:
@@ -221,4 +218,4 @@ def test_spare_makes_room_for_a_host_that_needs_its_memory(
     spare = node.wait_for_spare()
     node.start_host(2, requirements=Requirements(host_memory_bytes=2**30))
     assert node.pid_of(2) != spare.pid
-    wait_until(lambda: not spare.is_running())
+    wait_until(lambda: is_zombie(spare))

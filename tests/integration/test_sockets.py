@@ -18,7 +18,7 @@ from parsl_pcm.wire.sockets import (
 )
 
 PORTS = range(46000, 47000)
-PATIENCE_MS = 5000
+PATIENCE_MS = 60_000
 IN_VAIN_MS = 500
 
 

@@ -12,8 +12,6 @@ from tests.slurm_lab.packages import LabUnavailableError
 from tests.slurm_lab.settings import LabSettings
 from tests.slurm_lab.waiting import wait_for
 
-QUEUE_TIMEOUT_S = 20.0
-
 
 def run_lab(settings: LabSettings) -> Iterator[SlurmLab]:
     """Run a lab that all commands of this process go to; skip or fail where there can be none."""
@@ -36,7 +34,7 @@ def lend(lab: SlurmLab) -> Iterator[SlurmLab]:
     """Give a lab to one test, which must leave no job of its own in the queue."""
     yield lab
     try:
-        wait_for(lambda: not lab.queue(), "no job is left", timeout_s=QUEUE_TIMEOUT_S)
+        wait_for(lambda: not lab.queue(), "no job is left")
     finally:
         for node in lab.nodes.values():
             lab.repair(node)

@@ -75,7 +75,7 @@ def items(books: Books, *, load_s: float = 0.0, **options: Any) -> Submit:
     return lambda item, seconds=None: app(item, books.folder, seconds, engine)
 
 
-def results(futures: list[Future[int]], *, timeout_s: float = 90.0) -> list[int]:
+def results(futures: list[Future[int]], *, timeout_s: float = 180.0) -> list[int]:
     """Return all results; no Parsl retry may have been used."""
     values = [future.result(timeout=timeout_s) for future in futures]
     counts = [future.task_record["fail_count"] for future in futures]  # type: ignore[attr-defined]

@@ -44,7 +44,7 @@ def test_lab_ends_with_the_process_that_started_it(signum: signal.Signals):
         names = {daemon.name() for daemon in daemons}
         assert {"munged", "slurmctld", "slurmd"} <= names
         process.send_signal(signum)
-        process.wait(timeout=30)
+        process.wait(timeout=120)
     wait_until_gone(daemons)
     if signum == signal.SIGKILL:
         shutil.rmtree(conf.parent)

@@ -49,8 +49,11 @@ def test_strategies_of_parsl_grow_onto_idle_gpus_and_shrink_again(
     )
     with parsl.load(config):
         assert job_ids(lab) == set()
-        futures = [run(f"sleep 0.2; echo {number}") for number in range(12)]
+        gate = tmp_path / "gate"
+        wait = f"while [ ! -e {gate} ]; do sleep 0.1; done"
+        futures = [run(f"{wait}; echo {number}") for number in range(12)]
         wait_for(lambda: len(job_ids(lab)) == 2, "it has grown to its limit")
+        gate.touch()
         assert [future.result(timeout=60) for future in futures] == [str(i) for i in range(12)]
         wait_for(lambda: not job_ids(lab), "it has shrunk again")
     parsl.clear()

@@ -83,7 +83,8 @@ def test_notice_comes_before_the_node_is_taken_back(lab: SlurmLab) -> None:
         assert noticed.phase is JobPhase.RUNNING
         assert noticed.num_restarts == 0
         again = until(job_id, "is requeued", lambda job: job.num_restarts == 1)
-        assert again.phase is JobPhase.PENDING
+        assert again.phase is not JobPhase.ENDED
+        until(job_id, "waits", lambda job: job.phase is JobPhase.PENDING)
         lab.cancel(job_id)
     ended = until(job_id, "has ended", lambda job: job.phase is JobPhase.ENDED)
     assert ended.ending is Ending.CANCELLED

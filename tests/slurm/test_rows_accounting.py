@@ -39,7 +39,7 @@ def test_requeued_block_counts_as_held_and_is_not_forgotten(
         seen = []
         for item in range(4):
             books.open_gate(item)
-            futures[item].result(timeout=60)
+            futures[item].result(timeout=180)
             seen.append(len(job_ids(lab)))
         assert results(futures) == list(range(4))
         assert max(seen) <= 2

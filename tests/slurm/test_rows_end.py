@@ -77,5 +77,5 @@ def test_script_that_is_stopped_leaves_no_job(
     assert len(processes) >= 2 * NUM_BLOCKS // 2
     os.killpg(script.process.pid, signum)
     assert script.end() != 0
-    wait_until_gone(processes, timeout_s=15)
-    wait_for(lambda: not job_ids(lab), "no job waits or runs", timeout_s=20)
+    wait_until_gone(processes)
+    wait_for(lambda: not job_ids(lab), "no job waits or runs")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import wait_for
 from tests.slurm.on_slurm import broken_commands, flavour_of, items, results, running_on
 from tests.slurm_lab.books import Books
 from tests.slurm_lab.lab import SlurmLab
@@ -27,10 +26,10 @@ def test_controller_that_is_away_stops_neither_items_nor_growth_after_it(
         with lab.outage():
             futures += [submit(item, 0.1) for item in range(1, 20)]
             for future in futures[1:]:
-                future.result(timeout=60)
+                future.result(timeout=180)
             futures += [submit(item) for item in range(20, 26)]
             time.sleep(OUTAGE_S)
-        wait_for(lambda: len(books.entries("job")) == 3, "it grows again")
+        books.wait_for(3, "job")  # it grows again
         for item in (0, *range(20, 26)):
             books.open_gate(item)
         assert results(futures) == list(range(26))

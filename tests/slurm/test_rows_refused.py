@@ -19,7 +19,7 @@ def test_refused_blocks_fail_their_tasks_with_the_words_of_slurm(
         flavour_of(lab, books, "h100", partition="no_such_partition"),
     ]
     with running_on(flavours, tmp_path):
-        text = fails_with(items(books)(0), BlocksFailed)
+        text = fails_with(items(books)(0), BlocksFailed, timeout_s=180)
     assert "Invalid feature specification" in text
     assert "invalid partition specified: no_such_partition" in text
 
@@ -29,6 +29,6 @@ def test_broken_environment_fails_the_tasks_with_the_end_of_stderr(
 ):
     broken = "echo 'module: no such environment: llm' >&2\nexit 3"
     with running_on([flavour_of(lab, books, "h100", worker_init=broken)], tmp_path):
-        text = fails_with(items(books)(0), BlocksFailed)
+        text = fails_with(items(books)(0), BlocksFailed, timeout_s=180)
     assert "no such environment: llm" in text
     assert 1 <= len(books.entries("job")) <= 10

@@ -28,7 +28,7 @@ from tests.slurm_lab.settings import (
 from tests.slurm_lab.waiting import wait_for
 
 _NULL_DEVICE = os.makedev(1, 3)
-_COMMAND_TIMEOUT_S = 30.0
+_COMMAND_TIMEOUT_S = 60.0
 _CONTROLLER = "slurmctld"
 _USABLE = {"idle", "mixed", "allocated", "completing", "planned"}
 GUEST = "guest"
@@ -219,7 +219,7 @@ class SlurmLab:
 
     def _is_running(self, job_id: str) -> bool:
         jobs = {job.job_id: job.state for job in self.queue(guests=True)}
-        return jobs[job_id] == "RUNNING"
+        return jobs.get(job_id) == "RUNNING"
 
     def cancel(self, *job_ids: str) -> None:
         """Cancel jobs, with all that runs in them; those that have ended are no error."""
