@@ -34,7 +34,7 @@ class Bench(VirtualPool):
     ) -> None:
         needs = Requirements(cores=1.0, max_concurrency=max_concurrency)
         way = Way(requirements=needs, piece_time=each(1.0))
-        super().__init__(nodes, [Model(CONTEXT, (way,))], policy=policy)
+        super().__init__(nodes, [Model(CONTEXT, (way,))], policy=policy, is_recording=True)
 
     def map(self, num_items: int, segment_items: int | None = None) -> float:
         """Run a map that comes in segments; return how long it took."""

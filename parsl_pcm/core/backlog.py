@@ -63,6 +63,19 @@ class Backlog:
                 self._count(piece.task.task_id, -1, piece.start - piece.stop)
                 return piece
 
+    def replace_first(self, rest: PieceRecord) -> PieceRecord:
+        """Remove and return the first piece, of which the rest waits in its place.
+
+        Raises
+        ------
+        IndexError
+            If none waits.
+        """
+        piece = self.first()
+        self._heap[0] = (piece.task.priority, piece.task.task_id, rest.start, rest)
+        self._count(piece.task.task_id, 0, piece.start - rest.start)
+        return piece
+
     def forget(self, task: TaskRecord) -> None:
         """Stop counting the pieces of a task that is open no more."""
         num_pieces, num_items = self._num_of_task.pop(task.task_id, (0, 0))

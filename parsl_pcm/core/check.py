@@ -35,6 +35,7 @@ def check(cluster: Cluster) -> None:
     for context in cluster.contexts.values():
         _check_context(cluster, context)
     _check_capacity(cluster)
+    _check_roll(cluster)
     for manager in cluster.managers.values():
         _check_leaving(manager)
 
@@ -185,6 +186,18 @@ def _check_device(manager: ManagerRecord, granted: Room, position: int) -> None:
     reserve_bytes = device.total_bytes // RESERVE_PARTS if len(claims) > 1 else 0
     free_bytes = device.free_bytes - device.asleep_bytes
     assert free_bytes >= reserve_bytes, (manager.manager_id, position)
+
+
+def _check_roll(cluster: Cluster) -> None:
+    """Check what is kept of managers so that nobody has to look at all of them."""
+    roll, managers = cluster.roll, cluster.managers
+    active = [m for m in managers.values() if m.state is ManagerState.ACTIVE]
+    assert roll.unused.keys() == {m.manager_id for m in active if not m.num_leases}
+    assert len(roll.lifetimes) == len(active)
+    assert roll.num_ending == sum(m.whole_s != math.inf for m in managers.values())
+    assert roll.by_silence.keys() == managers.keys()
+    heard = [manager.last_heard for manager in roll.by_silence.values()]
+    assert heard == sorted(heard)
 
 
 def _check_leaving(manager: ManagerRecord) -> None:

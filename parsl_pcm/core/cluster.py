@@ -6,7 +6,6 @@ between any two of its steps.
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from itertools import islice
@@ -22,6 +21,7 @@ from parsl_pcm.core.records import (
     PieceRecord,
     TaskRecord,
 )
+from parsl_pcm.core.roll import Roll
 from parsl_pcm.core.speeds import count_rate, discount_rate
 from parsl_pcm.core.transitions import (
     HOST_TRANSITIONS,
@@ -53,8 +53,7 @@ class Cluster:
         self.managers: dict[ManagerId, ManagerRecord] = {}
         self.now = 0.0
         """Time of the last event."""
-        self.num_ending = 0
-        """Managers of which it is known when the site ends them."""
+        self.roll = Roll()
         self.capacity = Capacity(possible_nodes)
         self.idle: OrderedDict[HostId, HostRecord] = OrderedDict()
         """Ready hosts without a lease, the longest idle first."""
@@ -88,6 +87,18 @@ class Cluster:
             context.last_leased = context.began_waiting = now
         (context.suspects if piece.is_suspect else context.backlog).push(piece)
 
+    def take_first(self, context: ContextRecord, stop: int, now: float) -> PieceRecord:
+        """Remove and return the first waiting piece; what of it begins at ``stop`` still waits."""
+        backlog = context.backlog
+        whole = backlog.first()
+        if stop >= whole.stop:
+            return backlog.pop()
+        piece = backlog.replace_first(PieceRecord(whole.task, stop, whole.stop))
+        piece.stop = stop
+        if context.num_waiting == 1:
+            context.began_waiting = now
+        return piece
+
     def split(self, piece: PieceRecord, spans: Sequence[Span], now: float) -> None:
         """Let a piece that nobody holds wait in parts, under the same suspicion as before."""
         piece.parts = [PieceRecord(piece.task, *span, piece.num_kills) for span in spans]
@@ -108,7 +119,7 @@ class Cluster:
         self.leases[lease.lease_id] = lease
         host.leases[lease.lease_id] = lease
         piece.task.leases[lease.lease_id] = lease
-        host.manager.num_leases += 1
+        self.roll.begin_lease(host.manager)
         host.num_items += piece.stop - piece.start
         host.was_used = True
         if len(host.leases) <= host.requirements.max_concurrency:
@@ -155,8 +166,7 @@ class Cluster:
         del host.leases[lease.lease_id]
         del lease.piece.task.leases[lease.lease_id]
         host.is_exclusive = False
-        host.manager.num_leases -= 1
-        host.manager.idle_since = now
+        self.roll.end_lease(host.manager, now)
         concurrency = host.requirements.max_concurrency
         if len(host.leases) >= concurrency:  # the first of those that waited runs now
             runs_now = next(islice(host.leases.values(), concurrency - 1, None))
@@ -354,7 +364,7 @@ class Cluster:
     def add_manager(self, manager: ManagerRecord) -> None:
         """Record a node with nothing on it."""
         self.managers[manager.manager_id] = manager
-        self.num_ending += manager.whole_s != math.inf
+        self.roll.add(manager)
         self.capacity.add(manager)
 
     def close_manager(self, manager: ManagerRecord, state: ManagerState) -> None:
@@ -363,6 +373,7 @@ class Cluster:
         None of its hosts may be starting: nobody would use it.
         """
         manager.state = step(MANAGER_TRANSITIONS, manager.state, state)
+        self.roll.close(manager)
         self.capacity.close(manager)
         self._forget_quarantine(manager)
         for host in manager.hosts.values():
@@ -372,9 +383,9 @@ class Cluster:
         """Forget a node with all its hosts."""
         manager.state = step(MANAGER_TRANSITIONS, manager.state, ManagerState.GONE)
         del self.managers[manager.manager_id]
-        self.num_ending -= manager.whole_s != math.inf
         for host in list(manager.hosts.values()):
             self.remove_host(host, now)
+        self.roll.remove(manager)
         self.capacity.remove(manager)
         self._forget_quarantine(manager)
 

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
 
 from parsl_pcm.core.cluster import Cluster
 from parsl_pcm.core.policy import Policy
 from parsl_pcm.core.records import ContextRecord, ManagerRecord
+from parsl_pcm.core.rooms import Room, fit, taken
 from parsl_pcm.core.transitions import HostState
 from parsl_pcm.types import BlockId, ContextKey, ManagerId
 
+MOST_HOSTS = 1000
+"""Of one context on a node: more processes than that are no use to anybody."""
 COMING = (HostState.STARTING, HostState.WAKING)
 
 
@@ -50,6 +55,32 @@ class BlockUse(NamedTuple):
     """How long it is to be kept without work, for the sake of its hosts."""
 
 
+def describe_demand(cluster: Cluster, policy: Policy, now: float) -> dict[str, Any]:
+    """Return what the contexts could use, and what each block does, as plain data."""
+    return {
+        "contexts": [
+            _describe_demand(demand, cluster) for demand in context_demands(cluster, policy, now)
+        ],
+        "blocks": [use._asdict() for use in block_uses(cluster, now)],
+    }
+
+
+def _describe_demand(demand: ContextDemand, cluster: Cluster) -> dict[str, Any]:
+    context = demand.context
+    return {
+        "name": context.name,
+        "context_key": context.context_key,
+        "ways": msgspec.to_builtins(context.ways),
+        "num_wanted": demand.num_wanted,
+        "num_warm": context.num_warm,
+        "hosts_per_gpu": hosts_per_gpu(cluster.capacity.kinds(), context),
+        "num_hosts": demand.num_hosts,
+        "num_open": demand.num_open,
+        "setup_s": context.setup_s.value,
+        "item_s": context.service_s.value,
+    }
+
+
 def context_demands(cluster: Cluster, policy: Policy, now: float) -> list[ContextDemand]:
     """Return an entry for each context that has open work or hosts, or shall be warm."""
     leaving: Counter[ContextKey] = Counter()
@@ -80,17 +111,27 @@ def block_uses(cluster: Cluster, now: float) -> list[BlockUse]:
 def _use(
     block_id: BlockId, managers: list[ManagerRecord], kept: Mapping[ManagerId, float], now: float
 ) -> BlockUse:
-    hosts = [host for manager in managers for host in manager.hosts.values()]
-    num_leases = sum(manager.num_leases for manager in managers)
-    setups_s = [h.context.setup_s.value for h in hosts if h.state is HostState.READY]
+    num_leases = num_starting = 0
+    idle_since = -math.inf
+    keep_s = 0.0
+    setups_s = []
+    for manager in managers:
+        num_leases += manager.num_leases
+        idle_since = max(idle_since, manager.idle_since)
+        keep_s = max(keep_s, kept.get(manager.manager_id, 0.0))
+        for host in manager.hosts.values():
+            if host.state is HostState.READY:
+                setups_s.append(host.context.setup_s.value)
+            elif host.state in COMING:
+                num_starting += 1
     return BlockUse(
         block_id=block_id,
         num_managers=len(managers),
         num_leases=num_leases,
-        num_starting=sum(host.state in COMING for host in hosts),
-        idle_s=0.0 if num_leases else now - max(manager.idle_since for manager in managers),
+        num_starting=num_starting,
+        idle_s=0.0 if num_leases else now - idle_since,
         setup_s=max((seconds for seconds in setups_s if seconds is not None), default=None),
-        keep_warm_s=max(kept.get(manager.manager_id, 0.0) for manager in managers),
+        keep_warm_s=keep_s,
     )
 
 
@@ -107,3 +148,23 @@ def keep_times_s(cluster: Cluster) -> dict[ManagerId, float]:
             node = host.manager.manager_id
             kept[node] = max(kept[node], keep_s)
     return kept
+
+
+def num_hosts_alone(room: Room, context: ContextRecord) -> int:
+    """Return how many hosts of a context fit into a room; no more are counted than a node has."""
+    for num_hosts in range(MOST_HOSTS):
+        spot = fit(room, context)
+        if spot is None:
+            return num_hosts
+        room = taken(room, spot.claim, spot.device_positions)
+    return MOST_HOSTS
+
+
+def hosts_per_gpu(kinds: Iterable[Room], context: ContextRecord) -> float | None:
+    """Return how many hosts of a context a GPU of the nodes that were ever there holds.
+
+    None for a context that is built without GPUs, and before a node with one came.
+    """
+    rooms = [room for room in kinds if room.devices] if context.requirements.gpus else []
+    num_hosts = sum(num_hosts_alone(room, context) for room in rooms)
+    return num_hosts / sum(len(room.devices) for room in rooms) if rooms else None

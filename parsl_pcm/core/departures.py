@@ -34,7 +34,6 @@ FORGIVE_S = 2.0
 USE_CHECK_S = 5.0
 """How often nodes without time are sought: an idle one costs a look that takes microseconds."""
 _OF_MANAGER = (
-    TimerKind.HEARTBEAT,
     TimerKind.DRAIN,
     TimerKind.WALLTIME,
     TimerKind.SETTLE,
@@ -147,24 +146,18 @@ class Departures:
     def dismiss_useless(self) -> None:
         """Drain nodes without work that have no time left for anything that waits."""
         waiting = [c for c in self._cluster.contexts.values() if c.num_waiting]
+        unused = list(self._cluster.roll.unused.values()) if waiting else []
         needed_s = {c.context_key: enough_s(self._cluster, c) for c in waiting}
-        for manager in list(self._cluster.managers.values()):
-            if manager.whole_s == math.inf or not self._is_unused(manager):
+        for manager in unused:
+            if manager.whole_s == math.inf or _is_about_to_work(manager):
                 continue
             fitting = [c for c in waiting if could_hold(manager, c)]
             remaining_s = left_s(manager, self._cluster.now)
             if fitting and all(remaining_s <= needed_s[c.context_key] for c in fitting):
                 self.drain(manager)
-        if self._cluster.num_ending:
+        if self._cluster.roll.num_ending:
             later = self._cluster.now + USE_CHECK_S
             self._timers.set(TimerKind.USE, "", later)
-
-    def _is_unused(self, manager: ManagerRecord) -> bool:
-        return (
-            manager.state is ManagerState.ACTIVE
-            and manager.num_leases == 0
-            and all(host.state not in _ON_THE_WAY for host in manager.hosts.values())
-        )
 
     # --- blame --------------------------------------------------------------------------------
 
@@ -245,3 +238,7 @@ class Departures:
             elif context.num_warm:
                 self._placement.keep_warm(context)
         self._placement.feed_hungry()
+
+
+def _is_about_to_work(manager: ManagerRecord) -> bool:
+    return any(host.state in _ON_THE_WAY for host in manager.hosts.values())

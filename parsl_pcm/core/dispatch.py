@@ -16,7 +16,7 @@ from parsl_pcm.core.actions import Action
 from parsl_pcm.core.cluster import Cluster
 from parsl_pcm.core.placement import Placement
 from parsl_pcm.core.policy import Policy
-from parsl_pcm.core.racing import find_races, next_look
+from parsl_pcm.core.racing import find_races, look_interval_s, next_look
 from parsl_pcm.core.records import (
     ContextRecord,
     HostRecord,
@@ -96,14 +96,12 @@ class Dispatcher:
         return self._policy.may_queue(context.backlog.first(), host)
 
     def _lease_next(self, context: ContextRecord, host: HostRecord) -> None:
-        piece = context.backlog.pop()
-        stop = self._policy.cut(piece, host)
+        now = self._cluster.now
+        first = context.backlog.first()
+        stop = self._policy.cut(first, host, len(self._cluster.hosts))
         if host.manager.ends_at != math.inf:
-            stop = min(stop, piece.start + num_items_in_time(host, self._cluster.now))
-        if stop < piece.stop:
-            self._cluster.enqueue(PieceRecord(piece.task, stop, piece.stop), self._cluster.now)
-            piece.stop = stop
-        self._lease(piece, host)
+            stop = min(stop, first.start + num_items_in_time(host, now))
+        self._lease(self._cluster.take_first(context, stop, now), host)
 
     def _isolate_suspect(self, context: ContextRecord) -> bool:
         """Give a suspect to an idle host, where it runs alone; say whether that was possible.
@@ -177,7 +175,8 @@ class Dispatcher:
     def _plan_races(self, context: ContextRecord) -> None:
         least = context.loads.least_loaded() if context.num_mapped else None
         if least is not None and least.load < least.num_places:
-            later = self._cluster.now + self._policy.rebalance_s
+            interval_s = max(self._policy.rebalance_s, look_interval_s(context))
+            later = self._cluster.now + interval_s
             self._timers.hasten(TimerKind.RACE, context.context_key, later)
 
     def race(self, context: ContextRecord) -> None:
@@ -187,7 +186,8 @@ class Dispatcher:
         for slow, host in find_races(context, self._cluster.now):
             self._lease(slow.piece, host, slow)
         if (later := next_look(context, self._cluster.now)) is not None:
-            self._timers.hasten(TimerKind.RACE, context.context_key, later)
+            soonest = self._cluster.now + look_interval_s(context)
+            self._timers.hasten(TimerKind.RACE, context.context_key, max(later, soonest))
 
     def _lease(
         self, piece: PieceRecord, host: HostRecord, rival: LeaseRecord | None = None

@@ -40,14 +40,16 @@ class HostLoads:
         load = len(host.leases)
         if host.num_places > FIRST_PLACES:
             load = load * FIRST_PLACES // host.num_places
-        before = self._load_of.get(host.host_id)
+        host_id, buckets = host.host_id, self._buckets
+        before = self._load_of.get(host_id)
         if before is not None:
-            del self._buckets[before][host.host_id]
-        while load >= len(self._buckets):
-            self._buckets.append(OrderedDict())
-        self._buckets[load][host.host_id] = host
-        self._load_of[host.host_id] = load
-        self._least = min(self._least, load)
+            del buckets[before][host_id]
+        while load >= len(buckets):
+            buckets.append(OrderedDict())
+        buckets[load][host_id] = host
+        self._load_of[host_id] = load
+        if load < self._least:
+            self._least = load
 
     def discard(self, host: HostRecord) -> None:
         """Remove a host, if it is there."""

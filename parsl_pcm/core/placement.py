@@ -89,8 +89,8 @@ class Placement:
         due = context.last_leased + interval_s
         if self.is_hungry(context):
             rivals = [c for c in self._cluster.contexts.values() if c.hosts and c is not context]
-            if not context.hosts and not rivals:
-                return
+            if not rivals:
+                return  # room comes with an event, and then it is fed
             wakes_s = [c.wake_s.value for c in rivals if c.sleeps and c.wake_s.value is not None]
             interval_s = max(MIN_LOOK_S, min([interval_s, *wakes_s]))  # these are cheap to take
             due = context.last_leased + interval_s

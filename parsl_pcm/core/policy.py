@@ -20,7 +20,13 @@ from parsl_pcm.core.shares import (
     may_come_back,
     pays,
 )
-from parsl_pcm.core.sizing import cheap_items, even_items, final_items, steady_items
+from parsl_pcm.core.sizing import (
+    cheap_items,
+    even_items,
+    final_items,
+    steady_items,
+    target_s,
+)
 from parsl_pcm.core.speeds import item_s, pool_rate, size_class, sizes_of, sizes_of_kind
 from parsl_pcm.core.transitions import HostState
 
@@ -65,8 +71,11 @@ class Policy(Protocol):
         """Whether these hosts of one context, which have work, shall leave for the newcomer."""
         ...
 
-    def cut(self, piece: PieceRecord, host: HostRecord) -> int:
-        """Return the item before which the piece is cut for this host; its stop to give it all."""
+    def cut(self, piece: PieceRecord, host: HostRecord, num_hosts: int) -> int:
+        """Return the item before which the piece is cut for this host; its stop to give it all.
+
+        There are so many hosts, of all contexts.
+        """
         ...
 
     @property
@@ -116,8 +125,9 @@ class DefaultPolicy:
         own = sizes_of(host, piece.task.function_key)
         if own is None or own.item.value is None:
             return False
-        if any(size_class(lease.num_left) > own.largest_class for lease in host.running()):
-            return False
+        for lease in host.running():
+            if size_class(lease.num_left) > own.largest_class:
+                return False
         return _share(host, 1.0 / own.item.value) > 0
 
     def wants_another_host(self, context: ContextRecord, now: float) -> bool:
@@ -224,18 +234,24 @@ class DefaultPolicy:
         )
         return can_leave and gift.is_right(now)
 
-    def cut(self, piece: PieceRecord, host: HostRecord) -> int:
-        """Give ordinary calls whole, and of mapped ones what lasts long enough and not too long."""
+    def cut(self, piece: PieceRecord, host: HostRecord, num_hosts: int) -> int:
+        """Give ordinary calls whole, and of mapped ones what lasts long enough and not too long.
+
+        Long enough as if each host had as many places as this one.
+        """
         num_left = piece.stop - piece.start
         if not piece.task.is_mapped or num_left == 1:
             return piece.stop
         function = piece.task.function_key
         own, of_kind = sizes_of(host, function), sizes_of_kind(host, function)
-        wanted = steady_items(own, of_kind)
-        if own is not None and (seconds := own.item.value) is not None:
-            known = {level: time.value or seconds for level, time in own.by_class.items()}
+        lasting_s = target_s(num_hosts * host.num_places)
+        wanted = steady_items(own, of_kind, lasting_s)
+        times = of_kind if own is None else own
+        if times is not None and (seconds := times.item.value) is not None:
             share = _share(host, 1.0 / seconds)
-            wanted = min(wanted, final_items(share, seconds, cheap_items(known)))
+            if share < 2 * wanted:
+                known = {level: time.value or seconds for level, time in times.by_class.items()}
+                wanted = min(wanted, final_items(share, seconds, cheap_items(known), lasting_s))
         return piece.start + even_items(num_left, wanted)
 
 

@@ -23,6 +23,11 @@ OVERDUE_S = 1.0
 """A piece that takes so many times as long as expected, and so long, may hang."""
 
 
+LOOK_S = 1e-4
+"""So long for each host of a context there is no other look at it: a look takes a twentieth of
+that, so looks take a twentieth of the time on the largest pools. Up to 500 hosts nothing waits."""
+
+
 class Race(NamedTuple):
     """A running piece, and the host that shall run it too."""
 
@@ -50,6 +55,11 @@ def find_races(context: ContextRecord, now: float) -> list[Race]:
         if _is_worth_it(runner, free[0], now):
             races.append(Race(runner.lease, free.popleft()))
     return races
+
+
+def look_interval_s(context: ContextRecord) -> float:
+    """Return how long it should take at least from one look for races to the next."""
+    return LOOK_S * len(context.hosts)
 
 
 def next_look(context: ContextRecord, now: float) -> float | None:

@@ -195,7 +195,7 @@ class Scheduler:
         )
         self.cluster.add_manager(manager)
         silent_at = self.cluster.now + self._heartbeat_threshold_s
-        self._timers.set(TimerKind.HEARTBEAT, manager_id, silent_at)
+        self._timers.set(TimerKind.HEARTBEAT, "", silent_at)
         self._departures.plan(manager, event.drain_s)
         contexts = self.cluster.contexts.values()
         wanting = [c for c in contexts if c.num_waiting or c.num_warm > c.num_hosts]
@@ -205,7 +205,7 @@ class Scheduler:
     def _on_manager_heard(self, event: events.ManagerHeard) -> None:
         manager = self.cluster.managers.get(event.manager_id)
         if manager is not None:
-            manager.last_heard = self.cluster.now
+            self.cluster.roll.heard(manager, self.cluster.now)
 
     def _on_manager_held(self, event: events.ManagerHeld) -> None:
         manager = self.cluster.managers.get(event.manager_id)
@@ -281,10 +281,12 @@ class Scheduler:
         for timer in self._timers.pop_due(self.cluster.now):
             if timer.kind is TimerKind.USE:
                 self._departures.dismiss_useless()
+            elif timer.kind is TimerKind.HEARTBEAT:
+                self._lose_silent_managers()
             elif timer.kind in CONTEXT_TIMERS:
                 self._look_at_context(timer.kind, self.cluster.contexts[ContextKey(timer.subject)])
             elif manager := self.cluster.managers.get(ManagerId(timer.subject)):
-                self._look_at_manager(timer.kind, manager)
+                self._departures.look(timer.kind, manager)
 
     def _look_at_context(self, kind: TimerKind, context: ContextRecord) -> None:
         if kind is TimerKind.REBALANCE:
@@ -298,16 +300,16 @@ class Scheduler:
         else:
             self._placement.grow(context)
 
-    def _look_at_manager(self, kind: TimerKind, manager: ManagerRecord) -> None:
-        if kind is not TimerKind.HEARTBEAT:
-            self._departures.look(kind, manager)
-            return
-        lost_at = manager.last_heard + self._heartbeat_threshold_s
-        if lost_at > self.cluster.now:
-            self._timers.set(TimerKind.HEARTBEAT, manager.manager_id, lost_at)
-            return
-        reason = f"not heard for {self.cluster.now - manager.last_heard:.0f} s"
-        self._actions.append(
-            actions.DismissManager(manager_id=manager.manager_id, reason=reason, is_lost=True)
-        )
-        self._departures.lose(manager)
+    def _lose_silent_managers(self) -> None:
+        """Give up managers that were not heard for too long; look again when one may be so next."""
+        while self.cluster.roll.by_silence:
+            manager = next(iter(self.cluster.roll.by_silence.values()))
+            lost_at = manager.last_heard + self._heartbeat_threshold_s
+            if lost_at > self.cluster.now:
+                self._timers.set(TimerKind.HEARTBEAT, "", lost_at)
+                return
+            reason = f"not heard for {self.cluster.now - manager.last_heard:.0f} s"
+            self._actions.append(
+                actions.DismissManager(manager_id=manager.manager_id, reason=reason, is_lost=True)
+            )
+            self._departures.lose(manager)

@@ -48,8 +48,20 @@ class ItemTime:
     num_items: float = 0.0
     """Items that count, older ones in part."""
     run_s: float = 0.0
+    square_s: float = 0.0
+    """Sum of the time of each measurement, times that of one of its items."""
     is_of_warm_up: bool = False
     """Whether all that is known is how long the first items of a host took."""
+
+    @property
+    def prudent_s(self) -> float:
+        """Seconds of an item where the time goes: items that take none do not make it less.
+
+        The mean weighted by time; to be asked when something was measured. That of items alike is
+        their mean. Of a thousand empty ones after a few of a second it is a second: the next ones
+        may take as long again.
+        """
+        return self.square_s / self.run_s
 
     @property
     def value(self) -> float | None:
@@ -63,22 +75,26 @@ class ItemTime:
         and load in the first call.
         """
         before = self.num_items
-        if is_warm_up and before and not self.is_of_warm_up:
-            return
-        if self.is_of_warm_up and not is_warm_up:
-            before = self.run_s = 0.0
-        self.is_of_warm_up = is_warm_up
+        if is_warm_up or self.is_of_warm_up:
+            if before and is_warm_up and not self.is_of_warm_up:
+                return
+            if not is_warm_up:
+                before = self.run_s = self.square_s = 0.0
+            self.is_of_warm_up = is_warm_up
         if before > MIN_ITEMS:
             kept = max(MIN_ITEMS / before, 2.0 ** (-run_s / HALF_LIFE_S))
             before *= kept
             self.run_s *= kept
+            self.square_s *= kept
+        run_s = run_s or num_items * LEAST_ITEM_S
         self.num_items = before + num_items
-        self.run_s += run_s or num_items * LEAST_ITEM_S
+        self.run_s += run_s
+        self.square_s += run_s * run_s / num_items
 
 
 def size_class(num_items: float) -> int:
     """Return the power of two nearest to a size, as an exponent; 0 for less than one item."""
-    return max(0, round(math.log2(num_items)))
+    return round(math.log2(num_items)) if num_items > 1 else 0
 
 
 @dataclass(slots=True, eq=False)
@@ -95,9 +111,13 @@ class SizeTimes:
 
     def add_piece(self, num_items: int, run_s: float) -> None:
         """Take in a piece that was done as a whole."""
-        self.last_class = size_class(num_items)
-        self.largest_class = max(self.largest_class, self.last_class)
-        self.by_class.setdefault(self.last_class, ItemTime()).add(num_items, run_s)
+        level = self.last_class = size_class(num_items)
+        if level > self.largest_class:
+            self.largest_class = level
+        time = self.by_class.get(level)
+        if time is None:
+            time = self.by_class[level] = ItemTime()
+        time.add(num_items, run_s)
 
 
 def learn(lease: LeaseRecord, num_items: int, run_s: float, now: float) -> None:
@@ -121,8 +141,11 @@ def learn(lease: LeaseRecord, num_items: int, run_s: float, now: float) -> None:
 def _learn_sizes(lease: LeaseRecord, num_items: int, run_s: float) -> None:
     """Judge what a size is worth when the whole piece is done, in however many reports."""
     host, function = lease.host, lease.piece.task.function_key
-    own = host.size_times.setdefault(function, SizeTimes())
-    shared = host.context.size_times.setdefault((function, host.device_kind), SizeTimes())
+    own, shared = sizes_of(host, function), sizes_of_kind(host, function)
+    if shared is None:
+        shared = host.context.size_times[function, host.device_kind] = SizeTimes()
+    if own is None:
+        own = host.size_times[function] = SizeTimes()
     is_first = not own.item.num_items
     own.item.add(num_items, run_s, is_warm_up=is_first)
     shared.item.add(num_items, run_s, is_warm_up=is_first)

@@ -11,7 +11,7 @@ class TimerKind(enum.Enum):
     """What a moment is about."""
 
     HEARTBEAT = "heartbeat"
-    """Is this manager still heard?"""
+    """Is there a manager that was not heard for too long?"""
     DRAIN = "drain"
     """This manager takes nothing new from now on."""
     WALLTIME = "walltime"

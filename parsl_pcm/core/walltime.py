@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import math
 
-from parsl_pcm.core.capacity import could_hold
 from parsl_pcm.core.cluster import Cluster
 from parsl_pcm.core.records import ContextRecord, HostRecord, LeaseRecord, ManagerRecord
 from parsl_pcm.core.rooms import UNBOUNDED
 from parsl_pcm.core.speeds import item_s
-from parsl_pcm.core.transitions import ManagerState
 
 LEAVE_S = 5.0
 """A node is left so long before its end: hosts get up to 2 s to clean up, and clocks differ."""
@@ -68,7 +66,7 @@ def num_items_in_time(host: HostRecord, now: float) -> int:
 
 def enough_s(cluster: Cluster, context: ContextRecord) -> float:
     """Return how much time a node must have left so that a host of the context starts there."""
-    if not cluster.num_ending:
+    if not cluster.roll.num_ending:
         return 0.0
     estimate_s = _estimate_s(context)
     longest_s = _longest_s(cluster, context)
@@ -82,19 +80,7 @@ def _estimate_s(context: ContextRecord) -> float:
 
 def _longest_s(cluster: Cluster, context: ContextRecord) -> float:
     """Return the time that a whole walltime gives on the nodes that could hold the context."""
-    longest_s = 0.0
-    for manager in cluster.managers.values():
-        if manager.whole_s > longest_s and _can_hold(manager, context):
-            longest_s = manager.whole_s
-    return max(0.0, longest_s - LEAVE_S)
-
-
-def _can_hold(manager: ManagerRecord, context: ContextRecord) -> bool:
-    return (
-        manager.state is ManagerState.ACTIVE
-        and manager.manager_id not in context.quarantine
-        and could_hold(manager, context)
-    )
+    return max(0.0, cluster.roll.lifetimes.longest_s(context) - LEAVE_S)
 
 
 def _wait_s(host: HostRecord, seconds: float, now: float) -> float:

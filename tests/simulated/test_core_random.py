@@ -259,7 +259,7 @@ def test_map_in_a_pool_that_loses_nodes_costs_exactly_its_bad_items(seed: int) -
 class SixCuttingPolicy(DefaultPolicy):
     """Gives six items at a time."""
 
-    def cut(self, piece: PieceRecord, host: HostRecord) -> int:
+    def cut(self, piece: PieceRecord, host: HostRecord, num_hosts: int) -> int:
         return min(piece.stop, piece.start + 6)
 
 

@@ -21,7 +21,8 @@ def two_on_one(gpu_bytes: int, *, can_sleep: bool = False) -> VirtualPool:
     """Return a pool of one GPU of 16 GB with two contexts that take that much each."""
     needs = Requirements(gpus=1, cores=1.0, gpu_memory_bytes=gpu_bytes, can_sleep=can_sleep)
     way = Way(requirements=needs, piece_time=each(1.0), setup_s=LOAD_S, sleep_s=0.1, wake_s=0.5)
-    return VirtualPool([Node(gpus(16 * GB))], [Model("a", (way,)), Model("b", (way,))])
+    models = [Model("a", (way,)), Model("b", (way,))]
+    return VirtualPool([Node(gpus(16 * GB))], models, is_recording=True)
 
 
 def alternate(pool: VirtualPool, num_calls: int, every_s: float = 0.0) -> None:
@@ -70,7 +71,7 @@ def test_three_contexts_with_uneven_work_end_together(order: str, is_map: bool) 
 
 def test_short_work_is_not_kept_waiting_by_endless_work() -> None:
     models = [gpu_model(name, 1.0, LOAD_S, gpu_bytes=None) for name in "ab"]
-    pool = VirtualPool([Node(gpus(16 * GB))], models)
+    pool = VirtualPool([Node(gpus(16 * GB))], models, is_recording=True)
     pool.submit_calls("a", 2000)
     pool.submit_calls("b", 5, at=30.0)
     pool.run()

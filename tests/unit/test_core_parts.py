@@ -75,6 +75,19 @@ def test_backlog_drops_the_pieces_of_a_task_that_ended() -> None:
     assert len(backlog) == 0
 
 
+def test_rest_of_the_first_piece_waits_in_its_place() -> None:
+    backlog = Backlog()
+    task = new_task(0)
+    for start in (0, 10):
+        backlog.push(PieceRecord(task, start, start + 10))
+    first = backlog.replace_first(PieceRecord(task, 4, 10))
+    assert first.start == 0
+    assert (len(backlog), backlog.num_items) == (2, 16)
+    assert [(piece.start, piece.stop) for piece in backlog.pieces()] == [(4, 10), (10, 20)]
+    assert [backlog.pop().start, backlog.pop().start] == [4, 10]
+    assert (len(backlog), backlog.num_items) == (0, 0)
+
+
 def test_loads_tell_the_least_and_the_most_loaded_host() -> None:
     loads = HostLoads()
     assert loads.least_loaded() is None

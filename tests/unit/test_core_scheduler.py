@@ -443,6 +443,17 @@ def test_silent_node_is_lost_after_the_threshold() -> None:
     assert pass_time(pool, 119.0) == [dismiss("m1", "not heard for 60 s", is_lost=True)]
 
 
+def test_one_look_serves_the_heartbeats_of_all_nodes() -> None:
+    pool = new_pool(*[cpu_node()] * 50)
+    for second in range(40):
+        pool.now = float(second)
+        pool.feed(events.ManagerHeard(manager_id=ManagerId(f"m{second}")))
+    assert pass_time(pool, 60.0) == [
+        dismiss(f"m{silent}", "not heard for 60 s", is_lost=True) for silent in (*range(40, 50), 0)
+    ]
+    assert pool.scheduler.next_deadline() == 61.0
+
+
 def test_no_deadline_is_in_the_past_after_it_was_handled() -> None:
     pool = new_pool(cpu_node())
     for now in (59.99999999999999, 60.0, 60.00000000000001):

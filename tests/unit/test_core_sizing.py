@@ -7,12 +7,14 @@ import math
 import pytest
 
 from parsl_pcm.core.sizing import (
+    LONGEST_TARGET_S,
     MAX_S,
     best_class,
     cheap_items,
     even_items,
     final_items,
     steady_items,
+    target_s,
 )
 from parsl_pcm.core.speeds import SizeTimes
 
@@ -119,8 +121,18 @@ def test_share_is_not_halved_where_small_pieces_are_dear() -> None:
 
 
 def test_size_is_cheap_when_items_take_little_longer_than_in_the_best_one() -> None:
-    assert cheap_items({0: 1.0, 3: 0.3, 6: 0.11, 8: 0.1}) == 64
+    assert 64 < cheap_items({0: 1.0, 3: 0.9, 6: 0.8, 7: 0.11, 8: 0.1}) <= 128
+    assert cheap_items({5: 0.1, 8: 0.1}) == 32
     assert cheap_items({}) == 1
+
+
+def test_size_that_was_not_measured_is_cheap_if_the_cost_of_a_piece_says_so() -> None:
+    fixed_s, each_s = 1.0, 0.1
+    sizes = (0, 2, 10)
+    known = {level: fixed_s / 2**level + each_s for level in sizes}
+    assert cheap_items(known) == pytest.approx(fixed_s / each_s / 0.25, rel=0.1)
+    assert cheap_items({0: 1.4, 4: 1.0}) == 2
+    assert cheap_items({0: 5.0, 6: 5.0 / 64}) == math.ceil(64 * 0.8)  # all pieces take as long
 
 
 @pytest.mark.parametrize("wanted", [1, 7, 100, 256, 1000, 5000])
@@ -132,3 +144,37 @@ def test_pieces_of_a_segment_end_without_crumbs(wanted: int) -> None:
     assert max(sizes) <= wanted
     assert min(sizes) >= min(wanted, 1000) / 2
     assert len(sizes) == math.ceil(1000 / wanted)
+
+
+# --- large pools ----------------------------------------------------------------------------------
+
+
+def test_pieces_last_longer_where_the_pool_would_else_start_too_many() -> None:
+    assert [target_s(num) for num in (1, 120, 1_200, 6_000)] == [2.0, 2.0, 20.0, 100.0]
+    assert target_s(10**6) == LONGEST_TARGET_S
+
+
+def test_size_follows_how_long_a_piece_should_last() -> None:
+    times = measured(0.5, 1, 8, 64, 128)
+    assert steady_items(times, times, 100.0) == 256
+    assert steady_items(None, times, 100.0) == 64
+
+
+def test_last_pieces_of_a_large_pool_are_not_shorter_than_a_hundredth() -> None:
+    assert final_items(3.0, 0.01, 1, 100.0) == 100
+
+
+# --- items that take no time ----------------------------------------------------------------------
+
+
+def test_empty_items_do_not_make_the_next_pieces_long() -> None:
+    times = measured(0.5, 1, 4, 4)
+    for _ in range(4):
+        times.add_piece(64, 1e-6)
+        times.item.add(64, 1e-6)
+    assert steady_items(times, times) * 0.5 <= MAX_S * 1.5
+
+
+def test_pieces_that_took_no_time_are_doubled_at_most() -> None:
+    times = measured(1e-6, 64)
+    assert steady_items(times, times) == 128

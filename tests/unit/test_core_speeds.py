@@ -96,6 +96,19 @@ def test_several_long_items_are_remembered() -> None:
     assert time.value == pytest.approx(20.0, rel=0.2)
 
 
+def test_prudent_time_is_that_of_the_items_that_take_the_time() -> None:
+    time = ItemTime()
+    time.add(4, 2.0)
+    assert time.prudent_s == pytest.approx(0.5)
+    time.add(1000, 0.001)
+    assert time.value is not None
+    assert time.value < 0.01
+    assert time.prudent_s == pytest.approx(0.5, rel=0.01)
+    for _ in range(30):
+        time.add(1000, 1.0)
+    assert time.prudent_s == pytest.approx(0.001, rel=0.1)
+
+
 def test_first_call_on_a_host_counts_only_until_there_is_another() -> None:
     context = new_context()
     host, later = new_host(context), new_host(context, 2)
