@@ -12,20 +12,15 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-import msgspec
-
 from parsl_pcm.clock import monotonic_s
 from parsl_pcm.errors import InterchangeLost
-from parsl_pcm.provider.growth.demand import BlockUse, Demand
+from parsl_pcm.provider.growth.demand import MIN_TURN_S, demand_of, use_of
 from parsl_pcm.provider.opportunistic import OpportunisticProvider
 from parsl_pcm.provider.schedulers.observations import Job, JobPhase
-from parsl_pcm.types import BlockId, Requirements
+from parsl_pcm.types import BlockId
 from parsl_pcm.wire.messages import AnyMessage, BlockGone, BlockNotice
 
 logger = logging.getLogger(__name__)
-
-MIN_TURN_S = 1.0
-"""Between two looks at the site, whatever happens: schedulers are shared."""
 
 
 class Blocks(Protocol):
@@ -140,9 +135,9 @@ class Elasticity:
     def _take_demand(self) -> bool:
         """Tell the provider what waits and what the blocks do; return whether blocks are needed."""
         answer = self._blocks.ask_demand()
-        demands = [_demand(row) for row in answer["contexts"]]
+        demands = [demand_of(row) for row in answer["contexts"]]
         rows = [(self._blocks.job_of_block(row["block_id"]), row) for row in answer["blocks"]]
-        uses = [_use(job_id, row) for job_id, row in rows if job_id is not None]
+        uses = [use_of(job_id, row) for job_id, row in rows if job_id is not None]
         self._provider.saw_demand(demands, uses)
         return any(demand.num_wanted for demand in demands) or self._provider.min_blocks > 0
 
@@ -183,27 +178,3 @@ class Elasticity:
         if sentence != self._told:
             self._told = sentence
             logger.info("%s", sentence or "nothing is waited for any more")
-
-
-def _demand(row: Mapping[str, Any]) -> Demand:
-    return Demand(
-        name=row["name"],
-        context_key=row["context_key"],
-        ways=msgspec.convert(row["ways"], tuple[Requirements, ...]),
-        num_wanted=row["num_wanted"],
-        num_hosts=row["num_hosts"],
-        num_warm=row["num_warm"],
-        setup_s=row["setup_s"],
-    )
-
-
-def _use(job_id: str, row: Mapping[str, Any]) -> BlockUse:
-    return BlockUse(
-        job_id=job_id,
-        num_managers=row["num_managers"],
-        num_leases=row["num_leases"],
-        num_starting=row["num_starting"],
-        idle_s=row["idle_s"],
-        setup_s=row["setup_s"],
-        keep_warm_s=row["keep_warm_s"],
-    )

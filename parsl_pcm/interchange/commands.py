@@ -10,20 +10,16 @@ import msgspec
 
 from parsl_pcm.core import events
 from parsl_pcm.core.cluster import Cluster
-from parsl_pcm.core.demand import ContextDemand, block_uses, context_demands, keep_times_s
+from parsl_pcm.core.demand import describe_demand, keep_times_s, num_hosts_alone
 from parsl_pcm.core.events import Event
-from parsl_pcm.core.policy import Policy
 from parsl_pcm.core.records import ContextRecord, HostRecord, ManagerRecord
-from parsl_pcm.core.rooms import Room, fit, taken, whole_room
+from parsl_pcm.core.rooms import whole_room
 from parsl_pcm.core.scheduler import Scheduler
 from parsl_pcm.core.transitions import HostState, ManagerState
 from parsl_pcm.interchange.peers import Peer, Peers
 from parsl_pcm.types import ContextKey, ManagerId
 from parsl_pcm.wire.codec import ProtocolError
 from parsl_pcm.wire.messages import Command
-
-MOST_HOSTS = 1000
-"""Of one context on a node: more processes than that are no use to anybody."""
 
 
 def order_of(command: Command) -> Event | None:
@@ -156,26 +152,6 @@ def describe_warm(cluster: Cluster, context: ContextRecord) -> dict[str, Any]:
     }
 
 
-def num_hosts_alone(room: Room, context: ContextRecord) -> int:
-    """Return how many hosts of a context fit into a room; no more are counted than a node has."""
-    for num_hosts in range(MOST_HOSTS):
-        spot = fit(room, context)
-        if spot is None:
-            return num_hosts
-        room = taken(room, spot.claim, spot.device_positions)
-    return MOST_HOSTS
-
-
-def hosts_per_gpu(kinds: Iterable[Room], context: ContextRecord) -> float | None:
-    """Return how many hosts of a context a GPU of the nodes that were ever there holds.
-
-    None for a context that is built without GPUs, and before a node with one came.
-    """
-    rooms = [room for room in kinds if room.devices] if context.requirements.gpus else []
-    num_hosts = sum(num_hosts_alone(room, context) for room in rooms)
-    return num_hosts / sum(len(room.devices) for room in rooms) if rooms else None
-
-
 def _count_devices(hosts: Iterable[HostRecord]) -> Counter[str]:
     """Return how many devices hosts are on, by name: one that they share counts once."""
     name_of: dict[tuple[ManagerId, int | None], str] = {}
@@ -189,29 +165,3 @@ def _count_devices(hosts: Iterable[HostRecord]) -> Counter[str]:
 
 def _num_live(context: ContextRecord) -> int:
     return sum(host.state is HostState.READY for host in context.hosts.values())
-
-
-def describe_demand(cluster: Cluster, policy: Policy, now: float) -> dict[str, Any]:
-    """Return what the contexts could use, and what each block does."""
-    return {
-        "contexts": [
-            _describe_demand(demand, cluster) for demand in context_demands(cluster, policy, now)
-        ],
-        "blocks": [use._asdict() for use in block_uses(cluster, now)],
-    }
-
-
-def _describe_demand(demand: ContextDemand, cluster: Cluster) -> dict[str, Any]:
-    context = demand.context
-    return {
-        "name": context.name,
-        "context_key": context.context_key,
-        "ways": msgspec.to_builtins(context.ways),
-        "num_wanted": demand.num_wanted,
-        "num_warm": context.num_warm,
-        "hosts_per_gpu": hosts_per_gpu(cluster.capacity.kinds(), context),
-        "num_hosts": demand.num_hosts,
-        "num_open": demand.num_open,
-        "setup_s": context.setup_s.value,
-        "item_s": context.service_s.value,
-    }

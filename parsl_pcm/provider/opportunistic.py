@@ -16,7 +16,13 @@ from parsl.providers.errors import SubmitException
 from parsl_pcm.clock import monotonic_s
 from parsl_pcm.launchers import export, walltime_of
 from parsl_pcm.provider.flavours import Flavour
-from parsl_pcm.provider.growth.demand import BlockRequest, BlockUse, Demand, Limits
+from parsl_pcm.provider.growth.demand import (
+    LOOK_EVERY_S,
+    BlockRequest,
+    BlockUse,
+    Demand,
+    Limits,
+)
 from parsl_pcm.provider.growth.growth import Growth
 from parsl_pcm.provider.leftovers.cancelling import CANCEL_COMMANDS, cancel, jobs_of_run
 from parsl_pcm.provider.leftovers.ledger import scheduler_kind
@@ -82,7 +88,7 @@ class OpportunisticProvider(ExecutionProvider):
         max_share: float = 1.0,
         keep_free: int = 0,
         keep_warm_s: float | None = None,
-        look_every_s: float = 5.0,
+        look_every_s: float = LOOK_EVERY_S,
         parallelism: float = 1.0,
     ) -> None:
         limits = Limits(

@@ -10,13 +10,11 @@ import msgspec
 import pytest
 
 from parsl_pcm.core import events
-from parsl_pcm.core.demand import keep_times_s
+from parsl_pcm.core.demand import MOST_HOSTS, keep_times_s, num_hosts_alone
 from parsl_pcm.core.rooms import whole_room
 from parsl_pcm.interchange.commands import (
-    MOST_HOSTS,
     answer,
     describe_managers,
-    num_hosts_alone,
     order_of,
 )
 from parsl_pcm.interchange.peers import Peer, Peers

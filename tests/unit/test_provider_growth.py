@@ -5,6 +5,7 @@ from time import perf_counter
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from parsl_pcm.provider.flavours import Flavour
@@ -704,6 +705,23 @@ def test_block_that_loads_or_works_stays() -> None:
     loading = BlockUse(job_id="j0", num_managers=1, num_leases=0, num_starting=1, idle_s=99.0)
     state.saw_demand([demand(1, num_hosts=2)], [loading, use("j1")], 10.0)
     assert state.to_give_back(10.0) == []
+
+
+def test_block_that_loads_goes_when_there_has_been_no_work_for_as_long_as_idle_ones_are_kept() -> (
+    None
+):
+    state = with_running_blocks(2, keep_warm_s=50.0)
+    loading = BlockUse(job_id="j0", num_managers=1, num_leases=0, num_starting=1, idle_s=99.0)
+    kept = msgspec.structs.replace(loading, job_id="j1", keep_warm_s=80.0)
+    state.saw_demand([demand(1, num_hosts=2)], [loading, kept], 100.0)
+    given_back = {}
+    for now in (110.0, 159.0, 160.0, 189.0, 190.0):
+        state.saw_demand([demand(0, num_hosts=2)], [loading, kept], now)
+        given_back[now] = state.to_give_back(now)
+    state.saw_demand([demand(1, num_hosts=2)], [loading, kept], 200.0)
+    state.saw_demand([demand(0, num_hosts=2)], [loading, kept], 210.0)
+    assert given_back == {110.0: [], 159.0: [], 160.0: ["j0"], 189.0: ["j0"], 190.0: ["j0", "j1"]}
+    assert state.to_give_back(210.0) == [], "somebody wanted something meanwhile"
 
 
 def test_tail_that_was_only_a_lull_is_learned_from() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
+
+import msgspec
 
 from parsl_pcm.provider.growth.demand import BlockRequest, BlockUse, Demand
 from parsl_pcm.types import Requirements
@@ -32,7 +33,7 @@ def demand(num_wanted: int, *ways: Requirements, **options: Any) -> Demand:
 
 
 def idle_use(job_id: str, idle_s: float, keep_warm_s: float = 0.0) -> BlockUse:
-    return replace(use(job_id, idle_s=idle_s), keep_warm_s=keep_warm_s)
+    return msgspec.structs.replace(use(job_id, idle_s=idle_s), keep_warm_s=keep_warm_s)
 
 
 # --- several ways -------------------------------------------------------------------------------

@@ -71,15 +71,17 @@ class Allowance:
         self._now = now
         self._num_blocks: Counter[str] = Counter()
         self._num_waiting: Counter[str] = Counter()
-        self._pool_of = {
+        pool_of = {
             flavour.name: flavour.pool
             for flavour in catalogue.flavours
             if flavour.idle_probe is not None
         }
         self._pools: dict[Hashable, _Share] = {
             pool: _Share(num_idle=looks[name].num_idle if name in looks else 0)
-            for name, pool in self._pool_of.items()
+            for name, pool in pool_of.items()
         }
+        self._pool_of = {name: self._pools[pool] for name, pool in pool_of.items()}
+        """Where GPUs of a flavour count, if anybody tells what is idle."""
 
     @property
     def num_blocks_left(self) -> int | None:
@@ -93,7 +95,7 @@ class Allowance:
             self._num_blocks[block.flavour] += 1
             if block.is_waiting_for_the_first_time:
                 self._num_waiting[block.flavour] += 1
-            pool = self._pool(block.flavour)
+            pool = self._pool_of.get(block.flavour)
             if pool is None:
                 continue
             pool.num_held += block.num_gpus
@@ -113,15 +115,11 @@ class Allowance:
             return False
         self._num_blocks[flavour.name] += 1
         self._num_waiting[flavour.name] += 1
-        pool = self._pool(flavour.name)
+        pool = self._pool_of.get(flavour.name)
         if pool is not None:
             pool.num_expected += request.num_gpus
             pool.num_held += request.num_gpus
         return True
-
-    def _pool(self, flavour: str) -> _Share | None:
-        """Return where GPUs of a flavour count; None where nobody tells what is idle."""
-        return self._pools[self._pool_of[flavour]] if flavour in self._pool_of else None
 
     def why_not(self, flavour: Flavour, num_gpus: int) -> str | None:
         """Return what is against one more block of this size, in words; None if nothing is."""
@@ -142,7 +140,7 @@ class Allowance:
         return None
 
     def _why_no_gpu(self, flavour: Flavour, num_gpus: int) -> str | None:
-        pool = self._pool(flavour.name)
+        pool = self._pool_of.get(flavour.name)
         if pool is None:
             return None
         if flavour.name not in self._looks:

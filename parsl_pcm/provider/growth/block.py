@@ -77,8 +77,9 @@ class Block:
 
     def could_be_replaced_by(self, request: BlockRequest) -> bool:
         """Whether a new block makes this one superfluous, which waits to be started again."""
-        is_like_it = (self.flavour, self.num_gpus) == (request.flavour, request.num_gpus)
-        return is_like_it and self.is_between_lives and not (self.is_given_back or self.is_replaced)
+        if not self.is_between_lives or self.is_given_back or self.is_replaced:
+            return False
+        return (self.flavour, self.num_gpus) == (request.flavour, request.num_gpus)
 
     def is_stuck(self, now: float) -> bool:
         """Whether it is not worth waiting for while GPUs are idle elsewhere."""

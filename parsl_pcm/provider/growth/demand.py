@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 from parsl_pcm.types import Requirements
+
+LOOK_EVERY_S = 5.0
+"""Between two looks at the site while there is work or a block."""
+MIN_TURN_S = 1.0
+"""Between two looks at the site, whatever happens: schedulers are shared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +40,7 @@ class Demand:
         return self.context_key or self.name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockUse:
+class BlockUse(msgspec.Struct, frozen=True, kw_only=True):
     """What goes on in one block, from the same moment as the demand."""
 
     job_id: str
@@ -120,3 +128,29 @@ def check_limits(owner: str, *, max_blocks: int | None, max_share: float, keep_f
             f"{owner}: keep_free={keep_free} must be at least 0: it is a number of idle GPUs that "
             "are left to others"
         )
+
+
+def demand_of(row: Mapping[str, Any]) -> Demand:
+    """Return what the scheduler of tasks tells of one context."""
+    return Demand(
+        name=row["name"],
+        context_key=row["context_key"],
+        ways=msgspec.convert(row["ways"], tuple[Requirements, ...]),
+        num_wanted=row["num_wanted"],
+        num_hosts=row["num_hosts"],
+        num_warm=row["num_warm"],
+        setup_s=row["setup_s"],
+    )
+
+
+def use_of(job_id: str, row: Mapping[str, Any]) -> BlockUse:
+    """Return what the scheduler of tasks tells of the block of a job."""
+    return BlockUse(
+        job_id=job_id,
+        num_managers=row["num_managers"],
+        num_leases=row["num_leases"],
+        num_starting=row["num_starting"],
+        idle_s=row["idle_s"],
+        setup_s=row["setup_s"],
+        keep_warm_s=row["keep_warm_s"],
+    )

@@ -44,6 +44,8 @@ class Growth(History):
         self._keep_warm_s = keep_warm_s
         self._demands: tuple[Demand, ...] | None = None
         self._uses: dict[str, BlockUse] = {}
+        self._over_since_s: float | None = None
+        """Since when there has been no open work; None: there is some."""
         self._last_tail_s: float | None = None
         """When a block was last given back since nothing seemed to be left for it to do."""
         self._is_tail_over = False
@@ -63,6 +65,10 @@ class Growth(History):
         """
         self._demands = None if demands is None else tuple(demands)
         self._uses = {use.job_id: use for use in uses}
+        if self._open_demands():
+            self._over_since_s = None
+        elif self._over_since_s is None:
+            self._over_since_s = now
         setups = [*(each.setup_s for each in demands or ()), *(use.setup_s for use in uses)]
         self._setup_s = max((setup_s for setup_s in setups if setup_s is not None), default=0.0)
         for block in self._blocks.values():
@@ -149,9 +155,8 @@ class Growth(History):
         if self._demands is None:
             return again
         kept = [block for block in self._blocks.values() if not block.is_given_back]
-        surplus = find_surplus(
-            kept, self._uses, self._idleness(), has_work=bool(self._open_demands()), now=now
-        )
+        over_s = None if self._over_since_s is None else now - self._over_since_s
+        surplus = find_surplus(kept, self._uses, self._idleness(), over_s=over_s, now=now)
         empty = [block.job_id for block, why in surplus if why is Why.EMPTY]
         others = [block.job_id for block, why in surplus if why is not Why.EMPTY]
         num_others = max(len(kept) - len(empty) - self._limits.min_blocks, 0)
@@ -179,12 +184,12 @@ class Growth(History):
     def _note_use(self, block: Block, now: float) -> None:
         use = self._uses.get(block.job_id)
         has_manager = use is not None and use.num_managers > 0
-        if has_manager:
+        if use is not None and has_manager:
             self.manager_registered(block.job_id, now)
+            if not use.is_idle:
+                self._holds[block.flavour].futility.clear()
         if use is not None and use.setup_s is not None:  # a context is warm there
             self._note_worth(block)
-        if use is not None and has_manager and not use.is_idle:
-            self._holds[block.flavour].futility.clear()
         note_use(block, has_manager=has_manager, now=now)
 
     def _note_needs(self, now: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -32,6 +33,8 @@ class History:
         self._has_probe = {flavour.name: flavour.idle_probe is not None for flavour in flavours}
         self._holds = {flavour.name: HoldBack() for flavour in flavours}
         self._blocks: dict[str, Block] = {}
+        self._restarted: dict[str, Block] = {}
+        """Those of them that the site took back, to start them again."""
         self._looks: dict[str, Look] = {}
         self._outputs: dict[str, str] = {}
         self._has_ever_registered = False
@@ -56,10 +59,11 @@ class History:
 
     def submitted(self, job_id: str, request: BlockRequest, now: float) -> None:
         """Take in that a block was asked for, and its job."""
-        for block in self._blocks.values():
-            if block.could_be_replaced_by(request):
-                block.is_replaced = True
-                break
+        superfluous = [
+            each for each in self._restarted.values() if each.could_be_replaced_by(request)
+        ]
+        if superfluous:
+            min(superfluous, key=lambda each: each.submitted_s).is_replaced = True
         self._blocks[job_id] = lives.open_block(job_id, request, now)
         self._holds[request.flavour].was_accepted(request.num_gpus)
 
@@ -105,8 +109,12 @@ class History:
             self._holds[block.flavour].book_trouble = None
             is_early = self._is_early(block, now)
             change = lives.see(block, found.get(job_id), now)
-            self._learn(block, change, is_early=is_early, now=now)
-            if change is Change.ENDED:
+            if change is not None:
+                self._learn(block, change, is_early=is_early, now=now)
+            if change is Change.TAKEN_BACK:
+                self._restarted[job_id] = block
+            elif change is Change.ENDED:
+                self._restarted.pop(job_id, None)
                 ended.append(self._blocks.pop(job_id))
         self._learn_of_waiting(now)
         return ended
@@ -134,13 +142,13 @@ class History:
             block.has_lived = True
             self._holds[block.flavour].losses.clear()
 
-    def _learn(self, block: Block, change: Change | None, *, is_early: bool, now: float) -> None:
+    def _learn(self, block: Block, change: Change, *, is_early: bool, now: float) -> None:
         hold = self._holds[block.flavour]
         if change is Change.STARTED:
             hold.block_started()
         if change is Change.ENDED:
             hold.block_ended(now)
-        if block.is_given_back or change not in (Change.TAKEN_BACK, Change.ENDED):
+        if block.is_given_back or change is Change.STARTED:
             return
         is_own_fault = block.ending in OWN_FAULTS and not block.has_registered
         if is_own_fault:
@@ -150,15 +158,12 @@ class History:
 
     def _learn_of_waiting(self, now: float) -> None:
         """Ask for fewer at once where blocks wait for long though GPUs are idle."""
+        waiting = [each for each in self._blocks.values() if each.is_waiting_for_the_first_time]
+        num_waiting = Counter(block.flavour for block in waiting)
+        slow = {block.flavour for block in waiting if block.is_stuck(now)}
         for name, hold in self._holds.items():
-            waiting = [
-                block
-                for block in self._blocks.values()
-                if block.flavour == name and block.is_waiting_for_the_first_time
-            ]
-            is_slow = any(block.is_stuck(now) for block in waiting)
-            if is_slow and self._shows_idle_gpus(name):
-                hold.block_stays_waiting(len(waiting), now)
+            if name in slow and self._shows_idle_gpus(name):
+                hold.block_stays_waiting(num_waiting[name], now)
 
     def _shows_idle_gpus(self, flavour: str) -> bool:
         look = self._looks.get(flavour)

@@ -29,6 +29,7 @@ class Why(enum.Enum):
     UNNEEDED = "waits, and nobody needs it any more"
     IDLE = "idle for longer than loading again would take"
     TAIL = "idle, and nothing is left for it to do"
+    OVER = "loads, though there has been no work for as long as an idle block is kept"
     USELESS = "idle though work waits that it should be able to do"
     REPLACED = "waits to be started again, and another was asked for meanwhile"
     EMPTY = "runs without a manager"
@@ -83,6 +84,13 @@ class Idleness:
             return Why.TAIL
         return Why.IDLE if is_cold else None
 
+    def judge_loading(self, use: BlockUse, over_s: float) -> Why | None:
+        """Return why a block that is not idle should go when there is no work for so long."""
+        if use.num_managers == 0 or use.num_leases > 0:
+            return None
+        is_cold = over_s >= max(use.keep_warm_s, self.keep_warm_s(use.setup_s))
+        return Why.OVER if is_cold else None
+
     def keep_warm_s(self, setup_s: float | None) -> float:
         """Return for how long an idle block is kept."""
         if self._keep_warm_s is not None:
@@ -100,19 +108,29 @@ def find_surplus(
     uses: Mapping[str, BlockUse],
     idleness: Idleness,
     *,
-    has_work: bool,
+    over_s: float | None,
     now: float,
 ) -> list[tuple[Block, Why]]:
-    """Return the blocks that should go, those first that are missed least."""
+    """Return the blocks that should go, those first that are missed least.
+
+    Parameters
+    ----------
+    over_s
+        For how long there has been no open work; None: there is some.
+    """
     found = []
+    idle = []
     for block in blocks:
         use = uses.get(block.job_id)
         if use is not None and use.is_idle:
+            idle.append((block, use))
             continue
-        why = _judge_without_idleness(block, idleness, has_work=has_work, now=now)
+        why = _judge_without_idleness(block, idleness, over_s=over_s, now=now)
+        if why is None and use is not None and over_s is not None:
+            why = idleness.judge_loading(use, over_s)
         if why is not None:
             found.append((block, why))
-    for block, use in _longest_idle_first(blocks, uses):
+    for block, use in sorted(idle, key=_longest_idle_first):
         why = idleness.judge(block, use)
         if why is not None:
             found.append((block, why))
@@ -120,7 +138,7 @@ def find_surplus(
 
 
 def _judge_without_idleness(
-    block: Block, idleness: Idleness, *, has_work: bool, now: float
+    block: Block, idleness: Idleness, *, over_s: float | None, now: float
 ) -> Why | None:
     if block.is_replaced and block.is_between_lives:
         return Why.REPLACED
@@ -130,17 +148,11 @@ def _judge_without_idleness(
     if not block.is_coming or not block.was_needed or block.unneeded_since_s is None:
         return None
     patience_s = UNNEEDED_S
-    if block.phase is JobPhase.RUNNING and not has_work:
+    if block.phase is JobPhase.RUNNING and over_s is not None:
         patience_s = max(UNNEEDED_S, idleness.keep_warm_s(None))
     return Why.UNNEEDED if now - block.unneeded_since_s >= patience_s else None
 
 
-def _longest_idle_first(
-    blocks: Iterable[Block], uses: Mapping[str, BlockUse]
-) -> list[tuple[Block, BlockUse]]:
-    idle = [
-        (block, use)
-        for block in blocks
-        if (use := uses.get(block.job_id)) is not None and use.is_idle
-    ]
-    return sorted(idle, key=lambda pair: (-pair[1].idle_s, pair[0].job_id))
+def _longest_idle_first(pair: tuple[Block, BlockUse]) -> tuple[float, str]:
+    block, use = pair
+    return (-use.idle_s, block.job_id)
