@@ -16,6 +16,7 @@ SIZES_GB = (12, 16, 24, 40, 80)
 NUM_MODELS, NUM_CALLS = 8, 150
 SPAN_S = 2_000.0
 """Calls come at random times within so long."""
+LONGEST_SETUP_S = 60.0
 
 
 def honest(settings: Settings) -> Iterator[Value]:
@@ -35,7 +36,7 @@ def placed(row: str, settings: Settings, *, most_held_frac: float) -> Iterator[V
     while num_hosts < settings.scaled(NUM_PLACEMENTS):
         seed += 1
         pool = random_pool(Random(seed), most_held_frac)
-        pool.run()
+        pool.run_until(pool.run() + LONGEST_SETUP_S)  # also what is being built then
         num_hosts += len(pool.hosts)
         num_samples += pool.num_events
         num_overruns += len(pool.memory.overruns)
@@ -89,7 +90,7 @@ def random_way(random: Random, most_held_frac: float) -> Way:
     return Way(
         requirements=needs,
         piece_time=each(random.uniform(1.0, 20.0)),
-        setup_s=random.uniform(10.0, 60.0),
+        setup_s=random.uniform(10.0, LONGEST_SETUP_S),
         gpu_bytes=None if gpu_bytes is None else int(gpu_bytes * held_frac),
         host_bytes=int(host_bytes * held_frac),
         sleep_s=1.0,

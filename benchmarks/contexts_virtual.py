@@ -152,7 +152,7 @@ CALL_S = 0.5
 def alternating(num_calls: int, every_s: float, device_bytes: int) -> VirtualPool:
     """Return a pool with one device, for which calls of two contexts come in turn."""
     models = [gpu_model(name, CALL_S, SETUP_S, gpu_bytes=HOST_BYTES) for name in "ab"]
-    pool = VirtualPool([Node(gpus(device_bytes))], models)
+    pool = VirtualPool([Node(gpus(device_bytes))], models, is_recording=True)
     for number in range(num_calls):
         pool.submit_calls("ab"[number % 2], at=number * every_s)
     return pool
@@ -172,6 +172,7 @@ def failures(settings: Settings) -> Iterator[Value]:
         num_calls, NUM_NODES - NUM_BROKEN, NUM_BROKEN, settings.rep, (*RECIPES, "bad")
     )
     took_s = pool.run()
+    pool.run_until(took_s + SETUP_S)  # also what is being built then
     check(pool, dict.fromkeys(RECIPES, num_calls))
     assert pool.tallies["bad"].num_failed_tasks == num_calls, "a call of the bad one did not fail"
     row = "10 % of the nodes and one recipe of five bad"
@@ -277,7 +278,8 @@ def sleep(settings: Settings) -> Iterator[Value]:
             asleep_gpu_bytes=GB,
             asleep_host_bytes=HOST_BYTES,
         )
-        pool = VirtualPool([Node(gpus(DEVICE_BYTES // 2))], [Model(n, (sleeper,)) for n in "ab"])
+        models = [Model(name, (sleeper,)) for name in "ab"]
+        pool = VirtualPool([Node(gpus(DEVICE_BYTES // 2))], models, is_recording=True)
         for number in range(num_calls):
             pool.submit_calls("ab"[number % 2], at=10.0 * number)
         pool.run()

@@ -220,7 +220,7 @@ class Metrics:
 
     def _on_host_ready(self, event: events.HostReady) -> None:
         host = self._hosts.get(event.host_id)
-        if host is not None and host.ready_at is None and not host.is_stopping:
+        if host is not None and not host.was_ready and not host.is_stopping:
             host.ready_at = self._now
             host.was_ready = True
             host.context.add(event.setup_s)

@@ -36,6 +36,8 @@ MAY_IMPORT = {
         "metrics",
         "metrics_records",
         "worktime",
+        "worktime_records",
+        "summary",
         "requirements",
         "provider",
     },

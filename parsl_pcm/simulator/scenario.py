@@ -11,14 +11,40 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-Seconds = Annotated[float, Meta(ge=0.0)]
-Above0 = Annotated[float, Meta(gt=0.0)]
-Count = Annotated[int, Meta(ge=1)]
-Amount = Annotated[int, Meta(ge=0)]
-Frac = Annotated[float, Meta(ge=0.0, le=1.0)]
-Size = str
-"""For example ``"24 GB"``."""
-ByGpu = Seconds | dict[str, Seconds]
+MOST = 10**12
+Seconds = Annotated[float, Meta(ge=0.0, le=1e9, description="a number from 0 to 1e9")]
+Above0 = Annotated[float, Meta(gt=0.0, le=1e9, description="a number above 0, at most 1e9")]
+Count = Annotated[int, Meta(ge=1, le=MOST, description="a whole number from 1 to 10^12")]
+Few = Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
+FewOrNone = Annotated[int, Meta(ge=0, le=1000, description="a whole number from 0 to 1000")]
+Priority = Annotated[
+    int, Meta(ge=-(10**6), le=10**6, description="a whole number from -1,000,000 to 1,000,000")
+]
+Frac = Annotated[float, Meta(ge=0.0, le=1.0, description="a number from 0 to 1")]
+Nodes = Annotated[int, Meta(ge=1, le=10**6, description="a whole number from 1 to 1,000,000")]
+Cv = Annotated[float, Meta(ge=0.0, le=10.0, description="a number from 0 to 10")]
+"""Standard deviation over mean."""
+AtLeast1 = Annotated[float, Meta(ge=1.0, le=1e9, description="a number from 1 to 1e9")]
+SIZE = 'a size such as "24 GB"'
+Size = Annotated[str, Meta(description=SIZE)]
+ByGpu = Annotated[
+    Seconds | dict[str, Seconds],
+    Meta(description="a number from 0 to 1e9, or a table of such numbers by the names of GPUs"),
+]
+Steps = Annotated[
+    tuple[tuple[Seconds, Annotated[int, Meta(ge=0, le=10**6)]], ...],
+    Meta(
+        min_length=1,
+        description="a list of [time in seconds, number of nodes], for example [[0, 4], [600, 9]]",
+    ),
+]
+Mix = Annotated[
+    dict[str, Above0],
+    Meta(description="a table of numbers above 0 by the names of GPUs, {A10 = 2, T4 = 1}"),
+]
+Names = Annotated[
+    tuple[str, ...], Meta(description='a list of parts of names of GPUs, as in ["A100", "H100"]')
+]
 
 
 class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,21 +75,21 @@ class ContextModel(_Part, frozen=True, kw_only=True):
     """
 
     name: str
-    gpus: Amount = 1
+    gpus: FewOrNone = 1
     gpu_memory: Size | None = None
     host_memory: Size | None = None
     cores: Above0 = 1.0
-    max_concurrency: Count = 1
+    max_concurrency: Few = 1
     keep_warm_s: Seconds | None = None
-    gpu_types: tuple[str, ...] = ()
+    gpu_types: Names = ()
     files: Size = "0 B"
-    unpack_s: Seconds = 0.0
+    unpack_s: ByGpu = 0.0
     import_s: ByGpu = 0.0
     load_s: ByGpu = 0.0
     warm_up_s: ByGpu = 0.0
-    load_cv: Seconds = 0.0
+    load_cv: Cv = 0.0
     item_s: ByGpu
-    item_cv: Seconds = 0.0
+    item_cv: Cv = 0.0
     piece_s: ByGpu = 0.0
     can_sleep: bool = False
     sleep_s: Seconds = 0.0
@@ -93,7 +119,7 @@ class Work(_Part, frozen=True, kw_only=True):
     is_divisible: bool = True
     at_s: Seconds = 0.0
     effort: Seconds = 1.0
-    priority: int = 0
+    priority: Priority = 0
 
 
 class Churn(_Part, frozen=True, kw_only=True):
@@ -107,15 +133,17 @@ class Churn(_Part, frozen=True, kw_only=True):
         Standard deviation over mean of lives; 1.0 is memoryless. Gaps are memoryless.
     """
 
-    count: Count
+    count: Nodes
     life_s: Above0
     gap_s: Above0
-    life_cv: Seconds = 1.0
+    life_cv: Cv = 1.0
     source: str = ""
 
 
 class Pool(_Part, frozen=True, kw_only=True):
-    """Nodes with GPUs of one type, and when they can be had: exactly one of the first four.
+    """Nodes of one kind, and when they can be had: by ``count``, ``steps``, ``trace`` or ``churn``.
+
+    Nodes of a pool without ``gpu`` and ``gpu_mix`` have no GPUs.
 
     Attributes
     ----------
@@ -124,10 +152,12 @@ class Pool(_Part, frozen=True, kw_only=True):
     steps
         (time, number of nodes from then on), in order.
     trace
-        Name of a trace that comes with the package, or path of a CSV file: ``t_s,event,node`` with
-        ``add`` and ``remove``, or ``t_s,available``.
+        Name of a trace that comes with the package, or path of a CSV file (``trace.py``).
     churn
         A stochastic model.
+    is_fitted
+        In place of the trace itself a stochastic model that fits it: the same ups and downs on
+        average, another course for each seed.
     scale
         Traces and steps: so many times as many nodes.
     starts_at_s
@@ -140,10 +170,13 @@ class Pool(_Part, frozen=True, kw_only=True):
         The site ends a node so long after its start; a new one may be asked for. None: never.
     notice_s
         The site says so long before that it takes a node back. None: it says nothing.
+    requeue_s
+        The site starts a job again by itself that it took a node from, not before so long after.
+        None: the job is over. Elastic sites only.
     detect_s
         A node that vanishes without a word is missed so much later.
     speed_cv
-        How much nodes of one type differ in speed.
+        How much nodes of one type differ in speed: standard deviation over mean.
     slow_frac, slow_factor
         Of nodes: so many of them take so many times as long for each item.
     bad_frac
@@ -153,22 +186,24 @@ class Pool(_Part, frozen=True, kw_only=True):
     """
 
     gpu: str | None = None
-    gpu_mix: dict[str, Above0] = {}
-    gpus_per_node: Count = 1
-    count: Count | None = None
-    steps: tuple[tuple[float, int], ...] | None = None
+    gpu_mix: Mix = {}
+    gpus_per_node: Few = 1
+    count: Nodes | None = None
+    steps: Steps | None = None
     trace: str | None = None
+    is_fitted: bool = False
     churn: Churn | None = None
     scale: Above0 = 1.0
     starts_at_s: Seconds = 0.0
     queue_wait_s: Seconds = 0.0
-    queue_wait_cv: Seconds = 0.0
+    queue_wait_cv: Cv = 0.0
     walltime_s: Above0 | None = None
     notice_s: Seconds | None = None
+    requeue_s: Seconds | None = None
     detect_s: Seconds = 0.0
-    speed_cv: Seconds = 0.0
+    speed_cv: Frac = 0.0
     slow_frac: Frac = 0.0
-    slow_factor: Above0 = 1.0
+    slow_factor: AtLeast1 = 1.0
     bad_frac: Frac = 0.0
     mtbf_s: Above0 | None = None
     cores: Above0 = 16.0
@@ -215,11 +250,11 @@ class Site(_Part, frozen=True, kw_only=True):
 
     shared_fs: Size | None = None
     node_network: Size | None = None
-    peers: Amount = 0
+    peers: FewOrNone = 0
     latency_s: Seconds = 0.002
     is_elastic: bool = False
     keep_warm_s: Seconds | None = None
-    max_nodes: Count | None = None
+    max_nodes: Nodes | None = None
     source: str = ""
 
 
@@ -252,7 +287,7 @@ class System(_Part, frozen=True, kw_only=True):
     is_prefetching: bool = True
     dispatch_s: Seconds = 0.0
     waits_for_frac: Frac = 0.0
-    max_attempts: Count = 3
+    max_attempts: Few = 3
     source: str = ""
 
 
@@ -270,7 +305,8 @@ class Scenario(_Part, frozen=True, kw_only=True):
     Attributes
     ----------
     stop_s
-        The run is cut off then, done or not. None: when all is done, or nothing will come any more.
+        The run is cut off then, done or not. None: when all is done, when nothing will come any
+        more, or when nothing was done for days.
     """
 
     name: str
