@@ -12,7 +12,7 @@
     python benchmarks/contexts.py --only real        real processes that hold real memory
 
 In all but the last, scheduling is the real one and the pool below it is played in virtual time
-(:mod:`parsl_pcm.simulator.pool`), so those figures are exact, and the same on any machine.
+(:mod:`parsl_pcm.simulator.engine.pool`), so those figures are exact, and the same on any machine.
 ``--quick`` takes a tenth of the calls, once; repetitions differ by what is random in them.
 """
 

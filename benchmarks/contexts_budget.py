@@ -7,8 +7,8 @@ from random import Random
 
 from map_values import Settings, Value
 
-from parsl_pcm.simulator.parts import GB, Model, Node, Way, each, gpus
-from parsl_pcm.simulator.pool import VirtualPool
+from parsl_pcm.simulator.engine.parts import GB, Model, Node, Way, each, gpus
+from parsl_pcm.simulator.engine.pool import VirtualPool
 from parsl_pcm.types import Requirements
 
 NUM_PLACEMENTS = 1_000

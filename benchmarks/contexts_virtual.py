@@ -9,8 +9,8 @@ from random import Random
 from contexts_rivals import Job, Kind, LeastRecentlyUsed, best_fixed
 from map_values import Settings, Value
 
-from parsl_pcm.simulator.parts import CPU, GB, Model, Node, Way, each, gpu_model, gpus
-from parsl_pcm.simulator.pool import VirtualPool
+from parsl_pcm.simulator.engine.parts import CPU, GB, Model, Node, Way, each, gpu_model, gpus
+from parsl_pcm.simulator.engine.pool import VirtualPool
 from parsl_pcm.types import NodeResources, Requirements
 
 SHARES = {"large": 6, "middle": 3, "small": 2}

@@ -4,8 +4,9 @@
 
     python benchmarks/make_traces.py
 
-Spot markets: lives and gaps are those that ``parsl_pcm.simulator.trace.fit`` finds in the recorded
-spot traces of Thorpe et al. (NSDI 2023, github.com/uclasystem/bamboo, MIT), p3-V100 and g4dn-T4.
+Spot markets: lives and gaps are those that ``parsl_pcm.simulator.site.trace.fit`` finds in the
+recorded spot traces of Thorpe et al. (NSDI 2023, github.com/uclasystem/bamboo, MIT), p3-V100 and
+g4dn-T4.
 The ``storms`` are ours: every few hours most of what is there goes within a minute. The campus has
 many idle GPUs by day and few at night, when jobs of the day before run, as arXiv 2509.13201 says of
 its own.
@@ -16,9 +17,9 @@ from __future__ import annotations
 import math
 from random import Random
 
-from parsl_pcm.simulator import trace
-from parsl_pcm.simulator.availability import Life, lives
 from parsl_pcm.simulator.scenario import Churn, ContextModel, Pool, Scenario, Work
+from parsl_pcm.simulator.site import trace
+from parsl_pcm.simulator.site.availability import Life, lives
 
 HOUR_S = 3600.0
 SPOT_V100 = Churn(count=32, life_s=5888.0, gap_s=1953.0, life_cv=0.91, source="bamboo-p3")

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from parsl_pcm.simulator import building, gpus
-from parsl_pcm.simulator.availability import Life, lives
-from parsl_pcm.simulator.bounds import lower_bound
-from parsl_pcm.simulator.reading import find_scenario
+from parsl_pcm.simulator.results.bounds import lower_bound
 from parsl_pcm.simulator.scenario import Pool, Scenario
-from parsl_pcm.simulator.trace import find_trace, read_trace
+from parsl_pcm.simulator.scenarios import building
+from parsl_pcm.simulator.scenarios.reading import find_scenario
+from parsl_pcm.simulator.site import gpus
+from parsl_pcm.simulator.site.availability import Life, lives
+from parsl_pcm.simulator.site.trace import find_trace, read_trace
 
 GPU_OF = {"p3": "V100", "v100": "V100", "g4dn": "T4", "t4": "T4", "a100": "A100", "storms": "V100"}
 """By a part of the trace's name."""

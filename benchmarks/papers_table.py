@@ -35,9 +35,9 @@ from msgspec.structs import replace
 from papers_runs import most_items, spot_scenarios, with_curve
 
 from parsl_pcm.simulator.campaign import simulate
-from parsl_pcm.simulator.outcome import Outcome
-from parsl_pcm.simulator.reading import find_scenario
+from parsl_pcm.simulator.results.outcome import Outcome
 from parsl_pcm.simulator.scenario import Scenario
+from parsl_pcm.simulator.scenarios.reading import find_scenario
 
 Row = Sequence[str]
 MAX_REPEATED_CALLS = 100_000

@@ -7,9 +7,9 @@
     python benchmarks/scale.py --quick            both, with a fiftieth of the work
 
 The scheduler is the real one and the pool below it is played in virtual time
-(:mod:`parsl_pcm.simulator.pool`), all on one core. Two kinds of GPU share the work. Each is a node
-of its own, which is lost without notice after six hours on average, and comes back ten minutes
-later to load the context again. All items are there from the beginning, in segments as
+(:mod:`parsl_pcm.simulator.engine.pool`), all on one core. Two kinds of GPU share the work. Each is
+a node of its own, which is lost without notice after six hours on average, and comes back ten
+minutes later to load the context again. All items are there from the beginning, in segments as
 ``pcm_map`` sends them: a live map sends the later ones when earlier ones are done.
 """
 
@@ -27,8 +27,8 @@ import common
 from parsl_pcm.core.actions import Action
 from parsl_pcm.core.events import Event
 from parsl_pcm.core.scheduler import Scheduler
-from parsl_pcm.simulator.parts import GB, Model, Node, Way, gamma_each, gpus
-from parsl_pcm.simulator.pool import VirtualPool
+from parsl_pcm.simulator.engine.parts import GB, Model, Node, Way, gamma_each, gpus
+from parsl_pcm.simulator.engine.pool import VirtualPool
 from parsl_pcm.types import ContextKey, Requirements
 
 NUM_NODES, NUM_ITEMS, DAY_S = 10_000, 10**8, 86_400.0

@@ -22,10 +22,10 @@ from parsl_pcm.core import actions, events
 from parsl_pcm.core.check import check
 from parsl_pcm.eventlog import EventLog, LogHeader, LogRecord
 from parsl_pcm.metrics import Metrics
-from parsl_pcm.simulator.parts import GB, Node
-from parsl_pcm.simulator.pool import NEVER_SILENT_S, VirtualPool
-from parsl_pcm.simulator.staging import Staging
-from parsl_pcm.simulator.timeline import Timeline
+from parsl_pcm.simulator.engine.parts import GB, Node
+from parsl_pcm.simulator.engine.pool import NEVER_SILENT_S, VirtualPool
+from parsl_pcm.simulator.engine.staging import Staging
+from parsl_pcm.simulator.engine.timeline import Timeline
 from parsl_pcm.types import BlockId, HostId, ManagerId, TaskId
 from parsl_pcm.worktime import WorkTime
 

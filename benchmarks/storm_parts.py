@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from parsl_pcm.simulator.parts import GB, Model, PieceTime, Way, gamma_each, gpus
+from parsl_pcm.simulator.engine.parts import GB, Model, PieceTime, Way, gamma_each, gpus
 from parsl_pcm.types import NodeResources, Requirements
 
 

@@ -1,12 +1,12 @@
-"""One context on nodes with a host each, in virtual time: ``parsl_pcm/simulator/pool.py``."""
+"""One context on nodes with a host each, in virtual time."""
 
 from __future__ import annotations
 
 import math
 
 from parsl_pcm.core.policy import Policy
-from parsl_pcm.simulator.parts import Model, Node, PieceTime, Way, each
-from parsl_pcm.simulator.pool import VirtualPool
+from parsl_pcm.simulator.engine.parts import Model, Node, PieceTime, Way, each
+from parsl_pcm.simulator.engine.pool import VirtualPool
 from parsl_pcm.types import Requirements
 from tests.fakes import cpu_node
 

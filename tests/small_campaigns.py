@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from parsl_pcm.simulator.reading import check
 from parsl_pcm.simulator.scenario import Scenario
+from parsl_pcm.simulator.scenarios.reading import check
 
 
 def small_scenario(**changes: Any) -> Scenario:

@@ -13,7 +13,7 @@ from parsl_pcm.cli.tables import columns, complain, say
 
 if TYPE_CHECKING:
     from parsl_pcm.cli.simulate_table import Column
-    from parsl_pcm.simulator.outcome import Outcome
+    from parsl_pcm.simulator.results.outcome import Outcome
     from parsl_pcm.simulator.scenario import Scenario
 
 OK, NOT_DONE, BAD_INPUT = 0, 1, 2
@@ -78,9 +78,9 @@ def run(arguments: argparse.Namespace) -> int:
     from concurrent.futures import BrokenExecutor
 
     from parsl_pcm.eventlog import EventLogError
-    from parsl_pcm.simulator.picture import PictureError
-    from parsl_pcm.simulator.reading import ScenarioError
-    from parsl_pcm.simulator.trace import TraceError
+    from parsl_pcm.simulator.results.picture import PictureError
+    from parsl_pcm.simulator.scenarios.reading import ScenarioError
+    from parsl_pcm.simulator.site.trace import TraceError
 
     try:
         return _run(arguments)
@@ -114,7 +114,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _list() -> int:
-    from parsl_pcm.simulator.reading import find_scenario, scenario_names
+    from parsl_pcm.simulator.scenarios.reading import find_scenario, scenario_names
 
     rows = [(name, find_scenario(name).about) for name in scenario_names()]
     for line in columns([("NAME", "ABOUT"), *rows]):
@@ -123,8 +123,8 @@ def _list() -> int:
 
 
 def _scenario(arguments: argparse.Namespace) -> Scenario:
-    from parsl_pcm.simulator.from_log import scenario_from_log
-    from parsl_pcm.simulator.reading import ScenarioError, find_scenario
+    from parsl_pcm.simulator.scenarios.from_log import scenario_from_log
+    from parsl_pcm.simulator.scenarios.reading import ScenarioError, find_scenario
 
     if (arguments.scenario is None) is (arguments.event_log is None):
         problem = "give either a scenario (--list names those of the package) or --event-log RUN"
@@ -135,8 +135,8 @@ def _scenario(arguments: argparse.Namespace) -> Scenario:
 
 
 def _show(scenario: Scenario, what_if: Sequence[Sequence[str]]) -> int:
-    from parsl_pcm.simulator.what_if import change
-    from parsl_pcm.simulator.writing import to_toml
+    from parsl_pcm.simulator.scenarios.what_if import change
+    from parsl_pcm.simulator.scenarios.writing import to_toml
 
     say(to_toml(change(scenario, *(each for changes in what_if for each in changes))))
     return OK
@@ -144,8 +144,8 @@ def _show(scenario: Scenario, what_if: Sequence[Sequence[str]]) -> int:
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
     """Refuse early what would be refused after long runs."""
-    from parsl_pcm.simulator import picture
-    from parsl_pcm.simulator.reading import ScenarioError
+    from parsl_pcm.simulator.results import picture
+    from parsl_pcm.simulator.scenarios.reading import ScenarioError
 
     if arguments.seeds < 1:
         raise ScenarioError("--seeds", [f"{arguments.seeds} runs tell nothing; give 1 or more"])
@@ -163,8 +163,8 @@ def _studies(scenario: Scenario, arguments: argparse.Namespace) -> list[Column]:
     from tqdm import tqdm
 
     from parsl_pcm.cli.simulate_table import Column
-    from parsl_pcm.simulator.study import study
-    from parsl_pcm.simulator.what_if import change
+    from parsl_pcm.simulator.results.study import study
+    from parsl_pcm.simulator.scenarios.what_if import change
 
     changed = [change(scenario, *changes) for changes in arguments.what_if]
     seeds = range(1, arguments.seeds + 1)
@@ -214,7 +214,7 @@ def _say_json(shown: Sequence[Column], what_if: Sequence[Sequence[str]]) -> None
 
 
 def _draw(shown: Sequence[Column], arguments: argparse.Namespace) -> None:
-    from parsl_pcm.simulator.picture import Shown, can_draw, draw
+    from parsl_pcm.simulator.results.picture import Shown, can_draw, draw
 
     if not can_draw():
         complain("No picture: pip install 'parsl-pcm[plot]'")

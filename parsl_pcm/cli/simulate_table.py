@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from parsl_pcm.cli.tables import columns
-from parsl_pcm.simulator.from_log import MEASURED
-from parsl_pcm.simulator.outcome import Outcome
-from parsl_pcm.simulator.study import Interval, Study
+from parsl_pcm.simulator.results.outcome import Outcome
+from parsl_pcm.simulator.results.study import Interval, Study
+from parsl_pcm.simulator.scenarios.from_log import MEASURED
 from parsl_pcm.summary import duration
 
 MAX_LIMITS = 4

@@ -17,15 +17,15 @@ from random import Random
 
 from parsl_pcm.eventlog import EventLog, LogRecord
 from parsl_pcm.metrics import Metrics
-from parsl_pcm.simulator import building
-from parsl_pcm.simulator.availability import Life, begins_s, lives, longest_call_s
-from parsl_pcm.simulator.bounds import lower_bound
-from parsl_pcm.simulator.outcome import Outcome, outcome_of
-from parsl_pcm.simulator.pool import VirtualPool
+from parsl_pcm.simulator.engine.pool import VirtualPool
+from parsl_pcm.simulator.engine.timeline import Timeline
+from parsl_pcm.simulator.results.bounds import lower_bound
+from parsl_pcm.simulator.results.outcome import Outcome, outcome_of
 from parsl_pcm.simulator.scenario import Scenario, Work
-from parsl_pcm.simulator.site import VirtualSite
-from parsl_pcm.simulator.standing import StandingNodes
-from parsl_pcm.simulator.timeline import Timeline
+from parsl_pcm.simulator.scenarios import building
+from parsl_pcm.simulator.site.availability import Life, begins_s, lives, longest_call_s
+from parsl_pcm.simulator.site.site import VirtualSite
+from parsl_pcm.simulator.site.standing import StandingNodes
 from parsl_pcm.types import TaskId
 from parsl_pcm.worktime import WorkTime
 

@@ -27,8 +27,8 @@ from parsl_pcm import PCMExecutor, context, pcm_map
 from parsl_pcm.core import actions, events
 from parsl_pcm.errors import ContextDoesNotFit, ContextSetupFailed, TaskKillsHost
 from parsl_pcm.eventlog import LogRecord, read_log
-from parsl_pcm.simulator.parts import Model, Node, Way, each
-from parsl_pcm.simulator.pool import NEVER_SILENT_S, VirtualPool
+from parsl_pcm.simulator.engine.parts import Model, Node, Way, each
+from parsl_pcm.simulator.engine.pool import NEVER_SILENT_S, VirtualPool
 from parsl_pcm.types import ManagerId, TaskId
 from tests.running import MANAGER, PATIENCE_S, descendants, one_block, running, wait_for
 from tests.stories import Decision, joined, of_kind, story, tasks_of

@@ -12,7 +12,7 @@ from parsl import python_app
 from parsl_pcm import context
 from parsl_pcm.cli.__main__ import main
 from parsl_pcm.mapping.api import pcm_map
-from parsl_pcm.simulator.from_log import scenario_from_log
+from parsl_pcm.simulator.scenarios.from_log import scenario_from_log
 from tests.running import PATIENCE_S, running
 
 SETUP_S, ITEM_S = 0.2, 0.01

@@ -8,8 +8,8 @@ import pytest
 from contexts_virtual import DEVICE_BYTES, HOST_BYTES, alternating, num_loads
 from map_values import Settings, Value
 
-from parsl_pcm.simulator.parts import Model, Node, Way, each, gpus
-from parsl_pcm.simulator.pool import VirtualPool
+from parsl_pcm.simulator.engine.parts import Model, Node, Way, each, gpus
+from parsl_pcm.simulator.engine.pool import VirtualPool
 from parsl_pcm.types import Requirements
 
 HALF, FIFTH, TENTH = (Settings(scale=scale) for scale in (0.5, 0.2, 0.1))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from parsl_pcm.core.policy import DefaultPolicy
-from parsl_pcm.simulator.parts import each
+from parsl_pcm.simulator.engine.parts import each
 from tests.core_bench import Bench, ideal_s, slot
 
 

@@ -6,9 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from parsl_pcm.simulator.campaign import simulate
-from parsl_pcm.simulator.outcome import Outcome
-from parsl_pcm.simulator.reading import find_scenario, scenario_names
+from parsl_pcm.simulator.results.outcome import Outcome
 from parsl_pcm.simulator.scenario import Scenario
+from parsl_pcm.simulator.scenarios.reading import find_scenario, scenario_names
 
 ON_20_GPUS = [name for name in scenario_names() if name.startswith(("pv1", "pv2", "pv3", "pv4"))]
 

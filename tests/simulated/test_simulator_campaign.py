@@ -15,8 +15,8 @@ from parsl_pcm.core import events
 from parsl_pcm.eventlog import LogRecord, read_log, replay
 from parsl_pcm.simulator import campaign
 from parsl_pcm.simulator.campaign import build, simulate
-from parsl_pcm.simulator.reading import check
 from parsl_pcm.simulator.scenario import Scenario
+from parsl_pcm.simulator.scenarios.reading import check
 
 
 def scenario_of(

@@ -9,10 +9,10 @@ from pathlib import Path
 from random import Random
 
 from parsl_pcm.eventlog import EventLog, LogHeader, replay
-from parsl_pcm.simulator.parts import GB, Model, Node, Way, gamma_each, gpus
-from parsl_pcm.simulator.pool import NEVER_SILENT_S, VirtualPool
-from parsl_pcm.simulator.staging import Staging
-from parsl_pcm.simulator.timeline import Timeline
+from parsl_pcm.simulator.engine.parts import GB, Model, Node, Way, gamma_each, gpus
+from parsl_pcm.simulator.engine.pool import NEVER_SILENT_S, VirtualPool
+from parsl_pcm.simulator.engine.staging import Staging
+from parsl_pcm.simulator.engine.timeline import Timeline
 from parsl_pcm.types import Requirements
 
 KINDS = ("A10", "T4")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from parsl_pcm.simulator.managers import LATENCY_S
-from parsl_pcm.simulator.memory import MAIN_MEMORY
-from parsl_pcm.simulator.parts import GB, Model, Node, Way, cpu_model, each, gpu_model, gpus
-from parsl_pcm.simulator.pool import VirtualPool
+from parsl_pcm.simulator.engine.managers import LATENCY_S
+from parsl_pcm.simulator.engine.memory import MAIN_MEMORY
+from parsl_pcm.simulator.engine.parts import GB, Model, Node, Way, cpu_model, each, gpu_model, gpus
+from parsl_pcm.simulator.engine.pool import VirtualPool
 from parsl_pcm.types import HostId, ManagerId, NodeResources, Requirements
 
 FIRST = ManagerId("node-0")

@@ -19,10 +19,10 @@ from parsl_pcm.eventlog import replay
 from parsl_pcm.provider.growth.demand import LOOK_EVERY_S
 from parsl_pcm.provider.growth.holdback import LOSS_WAITS_S, MAX_WINDOW
 from parsl_pcm.provider.growth.surplus import KEEP_WARM_S
-from parsl_pcm.simulator.availability import lives
 from parsl_pcm.simulator.campaign import simulate
-from parsl_pcm.simulator.pool import VirtualPool
+from parsl_pcm.simulator.engine.pool import VirtualPool
 from parsl_pcm.simulator.scenario import Churn, ContextModel, Pool, Scenario, Site, Work
+from parsl_pcm.simulator.site.availability import lives
 from tests.unit.test_simulator_site import Run
 
 SEEDS = range(10)

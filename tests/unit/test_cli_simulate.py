@@ -14,11 +14,11 @@ import pytest
 from parsl_pcm.cli.__main__ import main, parser
 from parsl_pcm.cli.simulate_table import Column, table
 from parsl_pcm.eventlog import replay
-from parsl_pcm.simulator import picture
-from parsl_pcm.simulator.reading import check, read_scenario, scenario_names
-from parsl_pcm.simulator.study import study
-from parsl_pcm.simulator.what_if import change
-from parsl_pcm.simulator.writing import to_toml
+from parsl_pcm.simulator.results import picture
+from parsl_pcm.simulator.results.study import study
+from parsl_pcm.simulator.scenarios.reading import check, read_scenario, scenario_names
+from parsl_pcm.simulator.scenarios.what_if import change
+from parsl_pcm.simulator.scenarios.writing import to_toml
 from tests.small_campaigns import small_scenario
 
 HAS_MATPLOTLIB = importlib.util.find_spec("matplotlib") is not None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from parsl_pcm.core.shares import QUANTUM_LOADS
-from parsl_pcm.simulator.parts import GB, Model, Node, Way, each, gpu_model, gpus
-from parsl_pcm.simulator.pool import VirtualPool
+from parsl_pcm.simulator.engine.parts import GB, Model, Node, Way, each, gpu_model, gpus
+from parsl_pcm.simulator.engine.pool import VirtualPool
 from parsl_pcm.types import Requirements
 
 LOAD_S = 10.0

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from parsl_pcm.simulator.availability import Life, Stay, lives, queue_waits, stays
 from parsl_pcm.simulator.scenario import Churn, ContextModel, Pool, Scenario, Work
+from parsl_pcm.simulator.site.availability import Life, Stay, lives, queue_waits, stays
 
 
 def scenario_of(*pools: Pool, items: int = 1, stop_s: float | None = None) -> Scenario:

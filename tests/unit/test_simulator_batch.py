@@ -7,10 +7,10 @@ from random import Random
 from typing import Any
 
 from parsl_pcm.provider.schedulers.observations import Ending, JobPhase
-from parsl_pcm.simulator.availability import Life
-from parsl_pcm.simulator.batch import BatchSystem, Partition
+from parsl_pcm.simulator.engine.timeline import Timeline
 from parsl_pcm.simulator.scenario import Pool
-from parsl_pcm.simulator.timeline import Timeline
+from parsl_pcm.simulator.site.availability import Life
+from parsl_pcm.simulator.site.batch import BatchSystem, Partition
 
 
 def life(machine: int, from_s: float = 0.0, until_s: float = math.inf, **other: Any) -> Life:

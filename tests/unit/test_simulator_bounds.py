@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from parsl_pcm.simulator.availability import lives
-from parsl_pcm.simulator.bounds import lower_bound
 from parsl_pcm.simulator.campaign import simulate
+from parsl_pcm.simulator.results.bounds import lower_bound
 from parsl_pcm.simulator.scenario import ContextModel, Pool, Scenario, Site, System, Work
+from parsl_pcm.simulator.site.availability import lives
 
 
 def bound(scenario: Scenario, seed: int = 1) -> float:

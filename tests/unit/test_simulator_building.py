@@ -8,9 +8,8 @@ from random import Random
 
 import pytest
 
-from parsl_pcm.simulator import building
-from parsl_pcm.simulator.availability import Life
-from parsl_pcm.simulator.parts import Way
+from parsl_pcm.simulator.engine.parts import Way
+from parsl_pcm.simulator.engine.timeline import Timeline
 from parsl_pcm.simulator.scenario import (
     ContextModel,
     Gpu,
@@ -21,7 +20,8 @@ from parsl_pcm.simulator.scenario import (
     System,
     Work,
 )
-from parsl_pcm.simulator.timeline import Timeline
+from parsl_pcm.simulator.scenarios import building
+from parsl_pcm.simulator.site.availability import Life
 from parsl_pcm.types import ManagerId
 
 GIB = 2**30

@@ -9,11 +9,11 @@ import pytest
 from parsl_pcm.core import actions, events
 from parsl_pcm.core.policy import DefaultPolicy
 from parsl_pcm.eventlog import EventLog, LogHeader, LogRecord, read_log, replay
-from parsl_pcm.simulator.driver import MAX_WAKES_IN_VAIN, Post
-from parsl_pcm.simulator.managers import LATENCY_S
-from parsl_pcm.simulator.parts import GB, Model, Node, Way, cpu_model, each, gpus
-from parsl_pcm.simulator.pool import NEVER_SILENT_S, VirtualPool
-from parsl_pcm.simulator.timeline import Timeline
+from parsl_pcm.simulator.engine.driver import MAX_WAKES_IN_VAIN, Post
+from parsl_pcm.simulator.engine.managers import LATENCY_S
+from parsl_pcm.simulator.engine.parts import GB, Model, Node, Way, cpu_model, each, gpus
+from parsl_pcm.simulator.engine.pool import NEVER_SILENT_S, VirtualPool
+from parsl_pcm.simulator.engine.timeline import Timeline
 from parsl_pcm.types import HostId, LeaseId, ManagerId, NodeResources, Requirements, TaskId
 
 NODE = NodeResources(cores=1.0, memory_bytes=8 * 10**9)

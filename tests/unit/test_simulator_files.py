@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from parsl_pcm.core import events
-from parsl_pcm.simulator.parts import Model, Node, Way, each
-from parsl_pcm.simulator.pool import VirtualPool
+from parsl_pcm.simulator.engine.parts import Model, Node, Way, each
+from parsl_pcm.simulator.engine.pool import VirtualPool
+from parsl_pcm.simulator.engine.staging import Staging
+from parsl_pcm.simulator.engine.timeline import Timeline
 from parsl_pcm.simulator.scenario import Keeps
-from parsl_pcm.simulator.staging import Staging
-from parsl_pcm.simulator.timeline import Timeline
 from parsl_pcm.types import NodeResources, Requirements
 from tests.seen import Seen
 

@@ -12,12 +12,12 @@ import pytest
 from parsl_pcm.core import actions, events
 from parsl_pcm.eventlog import EventLog, EventLogError, LogHeader
 from parsl_pcm.simulator.campaign import simulate
-from parsl_pcm.simulator.from_log import MEASURED, find_log, scenario_from_log
-from parsl_pcm.simulator.measured import Times
-from parsl_pcm.simulator.parts import GB, gpus
-from parsl_pcm.simulator.reading import ScenarioError
+from parsl_pcm.simulator.engine.parts import GB, gpus
 from parsl_pcm.simulator.scenario import Scenario
-from parsl_pcm.simulator.what_if import change
+from parsl_pcm.simulator.scenarios.from_log import MEASURED, find_log, scenario_from_log
+from parsl_pcm.simulator.scenarios.measured import Times
+from parsl_pcm.simulator.scenarios.reading import ScenarioError
+from parsl_pcm.simulator.scenarios.what_if import change
 from parsl_pcm.types import HostId, LeaseId, Requirements
 from tests.core_words import hold, lose, new_pool, ready, submit, submit_map, take_back
 from tests.fakes import FakePool, WholePiecePolicy, cpu_node

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from parsl_pcm.simulator.gpus import find_model, is_same, item_s, ready_s, value_on
 from parsl_pcm.simulator.scenario import ContextModel, Gpu
+from parsl_pcm.simulator.site.gpus import find_model, is_same, item_s, ready_s, value_on
 
 GIB = 2**30
 

@@ -7,8 +7,8 @@ from random import Random
 import pytest
 
 from parsl_pcm.core import events
-from parsl_pcm.simulator.parts import GB, Model, Node, Way, cpu_model, each, gpu_model, gpus
-from parsl_pcm.simulator.pool import VirtualPool
+from parsl_pcm.simulator.engine.parts import GB, Model, Node, Way, cpu_model, each, gpu_model, gpus
+from parsl_pcm.simulator.engine.pool import VirtualPool
 from parsl_pcm.types import ManagerId, NodeResources, Requirements
 from tests.seen import Seen
 

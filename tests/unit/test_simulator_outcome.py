@@ -9,7 +9,7 @@ import pytest
 
 from parsl_pcm.metrics import Metrics
 from parsl_pcm.simulator.campaign import simulate
-from parsl_pcm.simulator.outcome import Outcome, outcome_of
+from parsl_pcm.simulator.results.outcome import Outcome, outcome_of
 from parsl_pcm.worktime import WorkTime
 from tests.small_campaigns import small_scenario
 

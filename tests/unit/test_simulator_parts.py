@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 
 import pytest
 
-from parsl_pcm.simulator.parts import Way, each, gamma_each
+from parsl_pcm.simulator.engine.parts import Way, each, gamma_each
 from parsl_pcm.types import Requirements
 
 

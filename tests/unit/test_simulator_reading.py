@@ -10,15 +10,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from parsl_pcm.simulator import reading
-from parsl_pcm.simulator.reading import (
+from parsl_pcm.simulator.scenario import Keeps, Scenario
+from parsl_pcm.simulator.scenarios import reading
+from parsl_pcm.simulator.scenarios.reading import (
     ScenarioError,
     check,
     find_scenario,
     read_scenario,
     scenario_names,
 )
-from parsl_pcm.simulator.scenario import Keeps, Scenario
 
 GOOD: dict[str, Any] = {
     "name": "good",

@@ -11,10 +11,11 @@ from typing import Any, get_type_hints
 import msgspec
 import pytest
 
-from parsl_pcm.simulator import scenario, shape
+from parsl_pcm.simulator import scenario
 from parsl_pcm.simulator.campaign import simulate
-from parsl_pcm.simulator.reading import ScenarioError, read_scenario
-from parsl_pcm.simulator.trace import shipped_traces
+from parsl_pcm.simulator.scenarios import shape
+from parsl_pcm.simulator.scenarios.reading import ScenarioError, read_scenario
+from parsl_pcm.simulator.site.trace import shipped_traces
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scenarios.md").read_text()
 EXAMPLE = PAGE.split("```toml\n")[1].split("```")[0]

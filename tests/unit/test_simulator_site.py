@@ -12,11 +12,11 @@ from parsl_pcm.core.events import ManagerLost, ManagerRegistered
 from parsl_pcm.eventlog import LogRecord
 from parsl_pcm.provider.growth.demand import LOOK_EVERY_S
 from parsl_pcm.provider.growth.surplus import KEEP_WARM_S
-from parsl_pcm.simulator import building
-from parsl_pcm.simulator.availability import Life, lives
-from parsl_pcm.simulator.pool import VirtualPool
+from parsl_pcm.simulator.engine.pool import VirtualPool
 from parsl_pcm.simulator.scenario import ContextModel, Pool, Scenario, Site, Work
-from parsl_pcm.simulator.site import VirtualSite
+from parsl_pcm.simulator.scenarios import building
+from parsl_pcm.simulator.site.availability import Life, lives
+from parsl_pcm.simulator.site.site import VirtualSite
 
 LOAD_S = 20.0
 

@@ -8,8 +8,8 @@ from random import Random
 
 import pytest
 
-from parsl_pcm.simulator.staging import Staging
-from parsl_pcm.simulator.timeline import Timeline
+from parsl_pcm.simulator.engine.staging import Staging
+from parsl_pcm.simulator.engine.timeline import Timeline
 from parsl_pcm.types import ManagerId
 
 A, B, C, D = (ManagerId(name) for name in "abcd")

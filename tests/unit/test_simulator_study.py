@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from parsl_pcm.eventlog import replay
-from parsl_pcm.simulator.outcome import Outcome
-from parsl_pcm.simulator.study import Interval, interval, study
+from parsl_pcm.simulator.results.outcome import Outcome
+from parsl_pcm.simulator.results.study import Interval, interval, study
 from tests.small_campaigns import small_scenario
 
 UNEVEN = {"context": {"item_cv": 1.0, "load_cv": 0.3}}

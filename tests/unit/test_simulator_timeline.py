@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from parsl_pcm.simulator.timeline import Timeline
+from parsl_pcm.simulator.engine.timeline import Timeline
 
 
 def test_what_is_planned_happens_in_order_and_at_the_same_time_in_order_of_planning() -> None:

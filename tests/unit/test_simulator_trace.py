@@ -8,9 +8,9 @@ from pathlib import Path
 import make_traces
 import pytest
 
-from parsl_pcm.simulator.availability import lives
 from parsl_pcm.simulator.scenario import Churn, ContextModel, Pool, Scenario, Work
-from parsl_pcm.simulator.trace import (
+from parsl_pcm.simulator.site.availability import lives
+from parsl_pcm.simulator.site.trace import (
     FOLDER,
     Presence,
     Step,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from parsl_pcm.simulator.reading import ScenarioError
 from parsl_pcm.simulator.scenario import Keeps
-from parsl_pcm.simulator.what_if import change
+from parsl_pcm.simulator.scenarios.reading import ScenarioError
+from parsl_pcm.simulator.scenarios.what_if import change
 from tests.small_campaigns import small_scenario
 
 SCENARIO = small_scenario(

@@ -11,8 +11,8 @@ import pytest
 from parsl_pcm.core import events
 from parsl_pcm.core.actions import SendPiece, StartHost
 from parsl_pcm.eventlog import LogRecord
-from parsl_pcm.simulator.files import Files
-from parsl_pcm.simulator.parts import (
+from parsl_pcm.simulator.engine.files import Files
+from parsl_pcm.simulator.engine.parts import (
     Model,
     Node,
     Tally,
@@ -22,11 +22,11 @@ from parsl_pcm.simulator.parts import (
     each,
     new_host,
 )
-from parsl_pcm.simulator.pool import VirtualPool
+from parsl_pcm.simulator.engine.pool import VirtualPool
+from parsl_pcm.simulator.engine.staging import Staging
+from parsl_pcm.simulator.engine.timeline import Timeline
+from parsl_pcm.simulator.engine.working import Working, World
 from parsl_pcm.simulator.scenario import Keeps
-from parsl_pcm.simulator.staging import Staging
-from parsl_pcm.simulator.timeline import Timeline
-from parsl_pcm.simulator.working import Working, World
 from parsl_pcm.types import (
     ContextKey,
     HostId,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from parsl_pcm.simulator.reading import check, find_scenario, scenario_names
-from parsl_pcm.simulator.writing import to_toml
+from parsl_pcm.simulator.scenarios.reading import check, find_scenario, scenario_names
+from parsl_pcm.simulator.scenarios.writing import to_toml
 from tests.small_campaigns import small_scenario
 
 

@@ -12,8 +12,8 @@ from parsl_pcm.core import events
 from parsl_pcm.core.records import HostRecord
 from parsl_pcm.core.transitions import HostState
 from parsl_pcm.eventlog import EventLog, LogHeader, LogRecord
-from parsl_pcm.simulator.parts import GB, Node, cpu_model, gpu_model, gpus
-from parsl_pcm.simulator.pool import VirtualPool
+from parsl_pcm.simulator.engine.parts import GB, Node, cpu_model, gpu_model, gpus
+from parsl_pcm.simulator.engine.pool import VirtualPool
 from parsl_pcm.types import ContextKey, LeaseId, Requirements, TaskId
 from parsl_pcm.worktime import WorkTime
 from parsl_pcm.worktime_records import MAX_BINS, History, Ranges

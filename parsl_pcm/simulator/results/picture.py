@@ -12,7 +12,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from parsl_pcm.simulator.outcome import Outcome
+from parsl_pcm.simulator.results.outcome import Outcome
 from parsl_pcm.worktime_records import Spent
 
 SUFFIXES = (".png", ".pdf", ".svg")

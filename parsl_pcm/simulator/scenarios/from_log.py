@@ -19,9 +19,6 @@ import msgspec
 
 from parsl_pcm.eventlog import LogHeader, read_log
 from parsl_pcm.metrics import Metrics
-from parsl_pcm.simulator import gpus
-from parsl_pcm.simulator.measured import ContextSeen, Measured, NodeLife, Times, WorkKind, WorkSeen
-from parsl_pcm.simulator.reading import ScenarioError, check
 from parsl_pcm.simulator.scenario import (
     ContextModel,
     Gpu,
@@ -32,6 +29,16 @@ from parsl_pcm.simulator.scenario import (
     System,
     Work,
 )
+from parsl_pcm.simulator.scenarios.measured import (
+    ContextSeen,
+    Measured,
+    NodeLife,
+    Times,
+    WorkKind,
+    WorkSeen,
+)
+from parsl_pcm.simulator.scenarios.reading import ScenarioError, check
+from parsl_pcm.simulator.site import gpus
 from parsl_pcm.types import DeviceId, NodeResources, Requirements
 
 LOG_NAME = "events.jsonl"

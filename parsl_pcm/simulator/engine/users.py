@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from parsl_pcm.core import actions, events
-from parsl_pcm.simulator.parts import Model, Tally, TaskTruth
+from parsl_pcm.simulator.engine.parts import Model, Tally, TaskTruth
 from parsl_pcm.types import ContextKey, TaskId
 
 

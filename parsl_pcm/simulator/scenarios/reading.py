@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 
 from parsl_pcm.simulator.scenario import Scenario
-from parsl_pcm.simulator.sense import find_nonsense
-from parsl_pcm.simulator.shape import find_misshapen
+from parsl_pcm.simulator.scenarios.sense import find_nonsense
+from parsl_pcm.simulator.scenarios.shape import find_misshapen
 
-FOLDER = Path(__file__).with_name("scenarios")
+FOLDER = Path(__file__).parent
 """Of the scenarios that come with the package."""
 
 

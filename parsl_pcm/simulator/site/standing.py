@@ -7,10 +7,10 @@ from dataclasses import replace
 from functools import partial
 from itertools import count
 
-from parsl_pcm.simulator import building
-from parsl_pcm.simulator.availability import Life, queue_waits
-from parsl_pcm.simulator.pool import VirtualPool
+from parsl_pcm.simulator.engine.pool import VirtualPool
 from parsl_pcm.simulator.scenario import Scenario
+from parsl_pcm.simulator.scenarios import building
+from parsl_pcm.simulator.site.availability import Life, queue_waits
 from parsl_pcm.types import ManagerId
 
 SHORTEST_WAIT_S = 1.0

@@ -15,7 +15,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from parsl_pcm.simulator import campaign
-from parsl_pcm.simulator.outcome import Outcome
+from parsl_pcm.simulator.results.outcome import Outcome
 from parsl_pcm.simulator.scenario import Scenario
 
 NARROW_FROM = 20

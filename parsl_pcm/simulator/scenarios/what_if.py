@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from parsl_pcm.simulator.reading import ScenarioError, check
 from parsl_pcm.simulator.scenario import Scenario
+from parsl_pcm.simulator.scenarios.reading import ScenarioError, check
 
 AVAILABILITY = ("count", "steps", "trace", "churn")
 """Of a pool: one of them excludes the others."""

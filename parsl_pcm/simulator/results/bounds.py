@@ -18,9 +18,10 @@ from parsl_pcm.core.demand import num_hosts_alone
 from parsl_pcm.core.records import ContextRecord
 from parsl_pcm.core.rooms import whole_room
 from parsl_pcm.requirements import parse_memory
-from parsl_pcm.simulator import building, gpus
-from parsl_pcm.simulator.availability import Life, Stay, begins_s, stays
 from parsl_pcm.simulator.scenario import ContextModel, Scenario
+from parsl_pcm.simulator.scenarios import building
+from parsl_pcm.simulator.site import gpus
+from parsl_pcm.simulator.site.availability import Life, Stay, begins_s, stays
 from parsl_pcm.types import ContextKey, NodeResources
 
 SHORTEST_ITEM_S = 1e-12
@@ -64,7 +65,7 @@ def lower_bound(scenario: Scenario, lives: Sequence[Life], seed: int) -> float:
     Parameters
     ----------
     lives
-        When nodes can be had, of :func:`~parsl_pcm.simulator.availability.lives`.
+        When nodes can be had, of :func:`~parsl_pcm.simulator.site.availability.lives`.
     seed
         Of the same run: nodes wait in the site's queue as they do there. Where the site is elastic,
         which can ask for nodes beforehand, they do not wait at all.

@@ -23,14 +23,14 @@ from parsl_pcm.core import events
 from parsl_pcm.core.policy import Policy
 from parsl_pcm.core.scheduler import Scheduler
 from parsl_pcm.eventlog import EventLog, LogHeader, LogRecord, build_scheduler
-from parsl_pcm.simulator.driver import Driver, Post
-from parsl_pcm.simulator.managers import LATENCY_S, Managers
-from parsl_pcm.simulator.memory import Memory
-from parsl_pcm.simulator.parts import Model, Node, Tally, TaskTruth, VirtualHost
-from parsl_pcm.simulator.staging import Staging
-from parsl_pcm.simulator.timeline import Timeline
-from parsl_pcm.simulator.users import Users
-from parsl_pcm.simulator.working import World
+from parsl_pcm.simulator.engine.driver import Driver, Post
+from parsl_pcm.simulator.engine.managers import LATENCY_S, Managers
+from parsl_pcm.simulator.engine.memory import Memory
+from parsl_pcm.simulator.engine.parts import Model, Node, Tally, TaskTruth, VirtualHost
+from parsl_pcm.simulator.engine.staging import Staging
+from parsl_pcm.simulator.engine.timeline import Timeline
+from parsl_pcm.simulator.engine.users import Users
+from parsl_pcm.simulator.engine.working import World
 from parsl_pcm.types import (
     BlockId,
     ContextKey,

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from parsl_pcm.core import actions, events
-from parsl_pcm.simulator.files import Files
-from parsl_pcm.simulator.memory import Memory
-from parsl_pcm.simulator.parts import Model, Node, VirtualHost, new_host
+from parsl_pcm.simulator.engine.files import Files
+from parsl_pcm.simulator.engine.memory import Memory
+from parsl_pcm.simulator.engine.parts import Model, Node, VirtualHost, new_host
+from parsl_pcm.simulator.engine.staging import Staging
+from parsl_pcm.simulator.engine.users import Users
+from parsl_pcm.simulator.engine.working import Working, World
 from parsl_pcm.simulator.scenario import Keeps
-from parsl_pcm.simulator.staging import Staging
-from parsl_pcm.simulator.users import Users
-from parsl_pcm.simulator.working import Working, World
 from parsl_pcm.types import BlockId, ContextKey, HostId, ManagerId
 
 LATENCY_S = 0.002

@@ -8,14 +8,14 @@ from random import Random
 
 from parsl_pcm.eventlog import LogHeader
 from parsl_pcm.requirements import parse_memory
-from parsl_pcm.simulator import gpus
-from parsl_pcm.simulator.availability import Life
-from parsl_pcm.simulator.gpus import GpuModel
-from parsl_pcm.simulator.parts import CPU, Model, Node, PieceTime, Way, gamma_each
-from parsl_pcm.simulator.pool import NEVER_SILENT_S
+from parsl_pcm.simulator.engine.parts import CPU, Model, Node, PieceTime, Way, gamma_each
+from parsl_pcm.simulator.engine.pool import NEVER_SILENT_S
+from parsl_pcm.simulator.engine.staging import Staging
+from parsl_pcm.simulator.engine.timeline import Timeline
 from parsl_pcm.simulator.scenario import ContextModel, Pool, Scenario
-from parsl_pcm.simulator.staging import Staging
-from parsl_pcm.simulator.timeline import Timeline
+from parsl_pcm.simulator.site import gpus
+from parsl_pcm.simulator.site.availability import Life
+from parsl_pcm.simulator.site.gpus import GpuModel
 from parsl_pcm.types import Device, DeviceId, NodeResources, Requirements
 
 NOTICE_S = 10.0

@@ -9,9 +9,9 @@ from functools import partial
 from parsl_pcm.core import actions, events
 from parsl_pcm.core.scheduler import Scheduler
 from parsl_pcm.eventlog import EventLog, LogRecord
-from parsl_pcm.simulator.managers import Managers
-from parsl_pcm.simulator.timeline import Timeline
-from parsl_pcm.simulator.users import Users
+from parsl_pcm.simulator.engine.managers import Managers
+from parsl_pcm.simulator.engine.timeline import Timeline
+from parsl_pcm.simulator.engine.users import Users
 
 MAX_WAKES_IN_A_MOMENT = 1000
 """A scheduler that wants ``TimePassed`` so often at the same time would never end."""

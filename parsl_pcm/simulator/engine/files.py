@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from parsl_pcm.simulator.parts import VirtualHost
-from parsl_pcm.simulator.staging import Staging
-from parsl_pcm.simulator.timeline import Timeline
+from parsl_pcm.simulator.engine.parts import VirtualHost
+from parsl_pcm.simulator.engine.staging import Staging
+from parsl_pcm.simulator.engine.timeline import Timeline
 from parsl_pcm.types import ManagerId
 
 Done = Callable[[], object]

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from parsl_pcm.simulator.timeline import Timeline
+from parsl_pcm.simulator.engine.timeline import Timeline
 from parsl_pcm.types import ManagerId
 
 

@@ -15,9 +15,9 @@ from random import Random
 import msgspec
 
 from parsl_pcm.provider.schedulers.observations import Ending, Job, JobPhase
-from parsl_pcm.simulator.availability import Life, gamma
+from parsl_pcm.simulator.engine.timeline import Timeline
 from parsl_pcm.simulator.scenario import Pool
-from parsl_pcm.simulator.timeline import Timeline
+from parsl_pcm.simulator.site.availability import Life, gamma
 
 
 @dataclass(slots=True)

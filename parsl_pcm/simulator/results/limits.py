@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from parsl_pcm.metrics import Metrics
-from parsl_pcm.simulator import gpus
 from parsl_pcm.simulator.scenario import Keeps, Scenario
+from parsl_pcm.simulator.site import gpus
 from parsl_pcm.summary import duration
 from parsl_pcm.worktime import WorkTime
 from parsl_pcm.worktime_records import Spent

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from parsl_pcm.core import actions, events
 from parsl_pcm.core.walltime import LEAVE_S
 from parsl_pcm.eventlog import LogRecord
-from parsl_pcm.simulator.gpus import CPU
+from parsl_pcm.simulator.site.gpus import CPU
 from parsl_pcm.types import ContextKey, HostId, LeaseId, ManagerId, NodeResources, TaskId
 
 

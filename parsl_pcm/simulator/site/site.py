@@ -27,11 +27,11 @@ from parsl_pcm.provider.growth.demand import (
     use_of,
 )
 from parsl_pcm.provider.growth.growth import Growth
-from parsl_pcm.simulator import building
-from parsl_pcm.simulator.availability import Life
-from parsl_pcm.simulator.batch import BatchSystem, Partition
-from parsl_pcm.simulator.pool import VirtualPool
+from parsl_pcm.simulator.engine.pool import VirtualPool
 from parsl_pcm.simulator.scenario import Pool, Scenario
+from parsl_pcm.simulator.scenarios import building
+from parsl_pcm.simulator.site.availability import Life
+from parsl_pcm.simulator.site.batch import BatchSystem, Partition
 from parsl_pcm.types import BlockId, ManagerId
 
 KILL_WAIT_S = 30.0

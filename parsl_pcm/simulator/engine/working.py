@@ -14,10 +14,10 @@ from random import Random
 
 from parsl_pcm.core import events
 from parsl_pcm.core.actions import SendPiece
-from parsl_pcm.simulator.files import Files
-from parsl_pcm.simulator.parts import Held, TaskTruth, VirtualHost
+from parsl_pcm.simulator.engine.files import Files
+from parsl_pcm.simulator.engine.parts import Held, TaskTruth, VirtualHost
+from parsl_pcm.simulator.engine.timeline import Timeline
 from parsl_pcm.simulator.scenario import Keeps
-from parsl_pcm.simulator.timeline import Timeline
 from parsl_pcm.types import LeaseId
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from parsl_pcm.simulator.parts import VirtualHost
-from parsl_pcm.simulator.timeline import Timeline
+from parsl_pcm.simulator.engine.parts import VirtualHost
+from parsl_pcm.simulator.engine.timeline import Timeline
 from parsl_pcm.types import ManagerId
 
 MAIN_MEMORY = -1

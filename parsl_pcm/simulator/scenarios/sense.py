@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from parsl_pcm.core.rooms import ways_on, whole_room
 from parsl_pcm.core.walltime import LEAVE_S
 from parsl_pcm.requirements import parse_memory
-from parsl_pcm.simulator import building, gpus
-from parsl_pcm.simulator.availability import expected_lives
 from parsl_pcm.simulator.scenario import ContextModel, Pool, Scenario, Work
-from parsl_pcm.simulator.trace import TraceError, find_trace, fit, read_trace
+from parsl_pcm.simulator.scenarios import building
+from parsl_pcm.simulator.site import gpus
+from parsl_pcm.simulator.site.availability import expected_lives
+from parsl_pcm.simulator.site.trace import TraceError, find_trace, fit, read_trace
 
 MAX_LIVES = 5_000_000
 MAX_CALLS = 5_000_000

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from parsl_pcm.simulator.scenario import Churn, Pool, Scenario, Work
-from parsl_pcm.simulator.trace import Step, Trace, find_trace, fit, most_nodes, read_trace
+from parsl_pcm.simulator.site.trace import Step, Trace, find_trace, fit, most_nodes, read_trace
 
 SHORTEST_HORIZON_S = 2 * 86_400.0
 HORIZON_FACTOR = 10.0

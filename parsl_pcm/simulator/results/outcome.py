@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from parsl_pcm.metrics import Metrics
-from parsl_pcm.simulator.limits import Run, describe_limits
+from parsl_pcm.simulator.results.limits import Run, describe_limits
 from parsl_pcm.simulator.scenario import Scenario
 from parsl_pcm.worktime import WorkTime
 
