@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import time
 import uuid
@@ -31,9 +32,29 @@ settings.load_profile("default")
 
 
 @pytest.fixture(autouse=True)
-def in_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run in a folder of its own: Parsl writes ``runinfo`` to where it is started."""
-    monkeypatch.chdir(tmp_path)
+def in_temporary_folder(
+    request: pytest.FixtureRequest, folders: Iterator[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run in a folder of its own: Parsl writes ``runinfo`` to where it is started.
+
+    It is the test's ``tmp_path`` where it asks for one; most do not, and one costs 2 ms.
+    """
+    is_asked_for = "tmp_path" in request.fixturenames
+    monkeypatch.chdir(request.getfixturevalue("tmp_path") if is_asked_for else next(folders))
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return new folders, one after the other."""
+    return new_folders(tmp_path_factory.mktemp("folders"))
+
+
+def new_folders(base: Path) -> Iterator[Path]:
+    """Yield a new folder each time."""
+    for number in itertools.count():
+        folder = base / str(number)
+        folder.mkdir()
+        yield folder
 
 
 @pytest.fixture(autouse=True, scope="module")

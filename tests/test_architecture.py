@@ -171,6 +171,11 @@ def test_process_starts_without_parsl(part: str) -> None:
     assert not loaded & {"parsl", "parsl_pcm.errors", "torch", "vllm", "pynvml"}
 
 
+def test_simulator_needs_neither_parsl_nor_sockets() -> None:
+    loaded = loaded_after("import parsl_pcm.simulator.campaign, parsl_pcm.cli.simulate")
+    assert not loaded & {"parsl", "zmq", "psutil", "matplotlib"}
+
+
 def test_import_of_the_package_is_light() -> None:
     loaded = loaded_after("import parsl_pcm")
     assert not loaded & {"parsl", "zmq", "psutil", "torch", "transformers", "vllm", "xllamacpp"}
