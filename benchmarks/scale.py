@@ -27,6 +27,7 @@ import common
 from parsl_pcm.core.actions import Action
 from parsl_pcm.core.events import Event
 from parsl_pcm.core.scheduler import Scheduler
+from parsl_pcm.core.sizing import target_s
 from parsl_pcm.simulator.engine.parts import GB, Model, Node, Way, gamma_each, gpus
 from parsl_pcm.simulator.engine.pool import VirtualPool
 from parsl_pcm.types import ContextKey, Requirements
@@ -42,6 +43,8 @@ STAY_S, AWAY_S, FIRST_JOINS_S = 6 * 3600.0, 600.0, 300.0
 NAME = "model"
 PIECES = 200_000
 """About so many in each row of the table of decisions."""
+PIECE_ITEMS = 16
+"""In each of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,8 +166,8 @@ def report_decisions(scale: float) -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- |"
     for num_nodes in (10, 100, 1_000, 10_000):
         # Pieces of 16 items, as many in all on each pool: a small one runs for a longer time.
-        num_items = int(16 * PIECES * scale)
-        bound_s = 8.0 * num_items / num_nodes
+        num_items = int(PIECE_ITEMS * PIECES * scale)
+        bound_s = num_items * target_s(num_nodes) / PIECE_ITEMS / num_nodes
         pool = new_pool(num_nodes, num_items, bound_s)
         watch = Stopwatch(pool.scheduler)
         began_s = time.process_time()

@@ -46,8 +46,9 @@ class Site:
 
 def all_sites() -> list[Site]:
     """Return the sites that come with the package: general ones first, then by name."""
-    paths = [path for path in DIRECTORY.glob("*.py") if path.stem != "__init__"]
-    return sorted(map(read_site, paths), key=lambda site: (bool(site.sources), site.name))
+    return sorted(
+        map(read_site, _paths().values()), key=lambda site: (bool(site.sources), site.name)
+    )
 
 
 def find_site(name: str) -> Site:
@@ -58,11 +59,15 @@ def find_site(name: str) -> Site:
     SiteError
         There is none; the message names the nearest ones.
     """
-    sites = {site.name: site for site in all_sites()}
+    paths = _paths()
     wanted = name.strip().lower().replace("-", "_")
-    if wanted not in sites:
-        raise SiteError(f"there is no site {name!r}. {_suggestion(wanted, sites)}")
-    return sites[wanted]
+    if wanted not in paths:
+        raise SiteError(f"there is no site {name!r}. {_suggestion(wanted, paths)}")
+    return read_site(paths[wanted])
+
+
+def _paths() -> dict[str, Path]:
+    return {path.stem: path for path in DIRECTORY.glob("*.py") if path.stem != "__init__"}
 
 
 def read_site(path: Path) -> Site:

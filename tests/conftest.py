@@ -35,9 +35,9 @@ settings.load_profile("default")
 def in_temporary_folder(
     request: pytest.FixtureRequest, folders: Iterator[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Run in a folder of its own: Parsl writes ``runinfo`` to where it is started.
+    """Run in an empty folder: Parsl writes ``runinfo`` to where it is started.
 
-    It is the test's ``tmp_path`` where it asks for one; most do not, and one costs 2 ms.
+    It is the test's ``tmp_path`` where it asks for one; most do not, and thousands take seconds.
     """
     is_asked_for = "tmp_path" in request.fixturenames
     monkeypatch.chdir(request.getfixturevalue("tmp_path") if is_asked_for else next(folders))
@@ -45,16 +45,17 @@ def in_temporary_folder(
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Return new folders, one after the other."""
-    return new_folders(tmp_path_factory.mktemp("folders"))
+    """Return empty folders, one after the other."""
+    return empty_folders(tmp_path_factory.mktemp("folders"))
 
 
-def new_folders(base: Path) -> Iterator[Path]:
-    """Yield a new folder each time."""
+def empty_folders(base: Path) -> Iterator[Path]:
+    """Yield an empty folder each time: the last one again if it still is."""
     for number in itertools.count():
         folder = base / str(number)
         folder.mkdir()
-        yield folder
+        while not any(folder.iterdir()):
+            yield folder
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -134,10 +134,7 @@ class Capacity:
                     break
 
     def find_victims(
-        self,
-        candidates: Iterable[HostRecord],
-        context: ContextRecord,
-        accepts: Callable[[ManagerRecord], bool] = anywhere,
+        self, candidates: Iterable[HostRecord], context: ContextRecord
     ) -> list[HostRecord]:
         """Return hosts of one node that make room for one of a context when they end.
 
@@ -147,8 +144,6 @@ class Capacity:
         victims_of: dict[ManagerId, list[HostRecord]] = {}
         for host in candidates:
             manager_id = host.manager.manager_id
-            if not accepts(host.manager):
-                continue
             room = room_of.get(manager_id, self._room[manager_id])
             room = room_of[manager_id] = returned(room, host.claim, host.device_positions)
             victims_of.setdefault(manager_id, []).append(host)

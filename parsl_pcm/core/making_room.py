@@ -56,20 +56,22 @@ class RoomMaker:
         accepts
             On which nodes the newcomer may have a host.
         """
-        victims = self._enough(self._idle(newcomer, near), newcomer, accepts)
-        if victims or not any(context.asleep for context in self._cluster.contexts.values()):
-            return victims
-        candidates = chain(self._idle(newcomer, near), self._asleep(newcomer, near))
-        return self._enough(candidates, newcomer, accepts)
+        idle = self._idle(newcomer, near, accepts)
+        asleep = self._asleep(newcomer, near, accepts)
+        if not newcomer.asleep:
+            return self._enough(chain(idle, asleep), newcomer, accepts)
+        idle = list(idle)
+        without_others = self._enough(idle, newcomer, accepts)
+        return without_others or self._enough([*idle, *asleep], newcomer, accepts)
 
     def busy_victims(self, newcomer: ContextRecord, accepts: Accepts) -> list[HostRecord]:
         """Return hosts of one node that make room, some of which have work to finish."""
         givers = sorted(self._givers(newcomer), key=_end_without_one)
-        busy = chain.from_iterable(self._offered(giver, newcomer) for giver in givers)
+        busy = chain.from_iterable(self._offered(giver, newcomer, accepts) for giver in givers)
         first = next(busy, None)
         if first is None:
             return []
-        free = chain(self._idle(newcomer, None), self._asleep(newcomer, None))
+        free = chain(self._idle(newcomer, None, accepts), self._asleep(newcomer, None, accepts))
         victims = self._enough(chain(free, [first], busy), newcomer, accepts)
         return victims if self._all_give(victims, newcomer) else []
 
@@ -85,7 +87,9 @@ class RoomMaker:
 
     # --- candidates ---------------------------------------------------------------------------
 
-    def _idle(self, newcomer: ContextRecord, near: ManagerRecord | None) -> Iterator[HostRecord]:
+    def _idle(
+        self, newcomer: ContextRecord, near: ManagerRecord | None, accepts: Accepts
+    ) -> Iterable[HostRecord]:
         """Yield hosts without work that may be taken, those that are worth least first."""
         now = self._cluster.now
         hosts: Iterable[HostRecord]
@@ -96,7 +100,8 @@ class RoomMaker:
             hosts = sorted(mine, key=self._worth)
         if newcomer.hosts:
             hosts = islice(hosts, MAX_CANDIDATES)
-        evictable = (host for host in hosts if self._policy.may_evict(host, newcomer, now))
+        usable = (host for host in hosts if accepts(host.manager))
+        evictable = (host for host in usable if self._policy.may_evict(host, newcomer, now))
         if newcomer.num_waiting:
             return evictable
         return (host for host in evictable if not _is_held_warm(host))
@@ -116,10 +121,13 @@ class RoomMaker:
     def _worth(self, host: HostRecord) -> tuple[bool, float]:
         return _is_held_warm(host), self._policy.worth(host, self._cluster.now)
 
-    def _asleep(self, newcomer: ContextRecord, near: ManagerRecord | None) -> Iterator[HostRecord]:
+    def _asleep(
+        self, newcomer: ContextRecord, near: ManagerRecord | None, accepts: Accepts
+    ) -> Iterator[HostRecord]:
         contexts = [c for c in self._cluster.contexts.values() if c is not newcomer]
         sleepers = chain.from_iterable(context.asleep.values() for context in contexts)
-        return (host for host in sleepers if near is None or host.manager is near)
+        there = (host for host in sleepers if near is None or host.manager is near)
+        return (host for host in there if accepts(host.manager))
 
     def _givers(self, newcomer: ContextRecord) -> list[ContextRecord]:
         return [
@@ -128,11 +136,13 @@ class RoomMaker:
             if context.hosts and context.num_open_items and context is not newcomer
         ]
 
-    def _offered(self, giver: ContextRecord, newcomer: ContextRecord) -> list[HostRecord]:
+    def _offered(
+        self, giver: ContextRecord, newcomer: ContextRecord, accepts: Accepts
+    ) -> list[HostRecord]:
         """Return hosts that may leave: where the newcomer gains most and the giver loses least."""
         now, may_reclaim = self._cluster.now, self._policy.may_reclaim
         busy = (host for host in giver.hosts.values() if host.host_id not in self._cluster.idle)
-        hosts = islice(busy, MAX_OFFERED)
+        hosts = (host for host in islice(busy, MAX_OFFERED) if accepts(host.manager))
         offered = [host for host in hosts if may_reclaim([host], newcomer, now)]
 
         def order(host: HostRecord) -> tuple[bool, float, int]:
@@ -153,7 +163,7 @@ class RoomMaker:
             victims = self._enough_to_wake(sleeper, candidates) if accepts(sleeper.manager) else []
             if victims:
                 return victims
-        return self._cluster.capacity.find_victims(candidates, newcomer, accepts)
+        return self._cluster.capacity.find_victims(candidates, newcomer)
 
     def _enough_to_wake(
         self, sleeper: HostRecord, candidates: Iterable[HostRecord]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from parsl_pcm.types import Requirements
+
+if TYPE_CHECKING:
+    from parsl_pcm.core.rooms import Room, Spot
 
 GRAIN_BYTES = 1 << 26
 """Measured memory is rounded up to this (67 MB): hosts that differ by less claim the same."""
@@ -66,12 +69,16 @@ class MeasuredMemory:
 
     def __init__(self) -> None:
         self._most: dict[tuple[int, str], Held] = {}
+        self.spots: dict[Room, Spot | None] = {}
+        """Where a host fits into rooms, by all that is known here; ``rooms.fit`` notes it."""
 
     def add(self, variant: int, names: Iterable[str], held: Held) -> None:
         """Take in what a host on devices of these names holds."""
         for name in dict.fromkeys(names):
             most = self.on(variant, name)
-            self._most[variant, name] = _larger(most, _rounded(held))
+            if (more := _larger(most, _rounded(held))) != most:
+                self._most[variant, name] = more
+                self.spots.clear()
 
     def on(self, variant: int, name: str) -> Held:
         """Return the most that was measured on devices of this name."""

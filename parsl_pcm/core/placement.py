@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from parsl_pcm.core.actions import Action
+from parsl_pcm.core.capacity import could_hold
 from parsl_pcm.core.cluster import Cluster
 from parsl_pcm.core.making_room import RoomMaker, can_sleep
 from parsl_pcm.core.orders import Orders
@@ -144,9 +145,13 @@ class Placement:
     def _make_room(self, context: ContextRecord, near: ManagerRecord | None) -> bool:
         """Let hosts of others leave so that one of this context fits; say whether any do."""
         suits = self._suits(context)
-        victims = self._rooms.idle_victims(context, near, suits)
+
+        def accepts(manager: ManagerRecord) -> bool:
+            return could_hold(manager, context) and suits(manager)
+
+        victims = self._rooms.idle_victims(context, near, accepts)
         if not victims and near is None and context.num_waiting:
-            victims = self._rooms.busy_victims(context, suits)
+            victims = self._rooms.busy_victims(context, accepts)
         if len(victims) > 1:
             self._cleared[victims[0].manager.manager_id] = context
         has_work = [host for host in victims if host.load]

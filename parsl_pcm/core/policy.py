@@ -182,8 +182,8 @@ class DefaultPolicy:
     def reload_s(self, context: ContextRecord) -> float:
         """Return how long it takes to be warm again when it leaves; if it may sleep, to wake up."""
         setup_s = self.growth_check_s(context)
-        wake_s = context.wake_s.value if context.sleeps else None
-        return setup_s if wake_s is None else min(setup_s, wake_s)
+        wake_s = context.wake_s.value
+        return setup_s if wake_s is None or not context.sleeps else min(setup_s, wake_s)
 
     def may_evict(self, host: HostRecord, newcomer: ContextRecord, now: float) -> bool:
         """Any for a newcomer without a host; else a cheap one, or one idle for long enough.
@@ -223,16 +223,16 @@ class DefaultPolicy:
     def may_reclaim(self, hosts: Sequence[HostRecord], newcomer: ContextRecord, now: float) -> bool:
         """By the rules of ``shares.py``; of those that start, only such as have hardly begun."""
         given_s = self.growth_check_s(hosts[0].context)
+        for host in hosts:
+            if host.state is not HostState.READY and not has_hardly_begun(host, given_s, now):
+                return False
         gift = Gift(
             hosts=hosts,
             newcomer=newcomer,
             given_load_s=self.reload_s(hosts[0].context),
             taken_load_s=self.load_s(newcomer),
         )
-        can_leave = all(
-            host.state is HostState.READY or has_hardly_begun(host, given_s, now) for host in hosts
-        )
-        return can_leave and gift.is_right(now)
+        return gift.is_right(now)
 
     def cut(self, piece: PieceRecord, host: HostRecord, num_hosts: int) -> int:
         """Give ordinary calls whole, and of mapped ones what lasts long enough and not too long.

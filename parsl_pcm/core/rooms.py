@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from parsl_pcm.core.memory import GRAIN_BYTES, Claim, claim_awake
@@ -18,6 +19,8 @@ SLEEPERS_PARTS = 16
 """Beside a host that has a device to itself, others may sleep that hold no more than one part in so
 many of it: vLLM leaves 8 % of a device alone unless it is told otherwise."""
 UNBOUNDED = 1 << 30
+MAX_NOTED = 1 << 14
+"""Rooms of which it is noted what fits into them: many more than a pool has different leftovers."""
 
 
 class DeviceRoom(NamedTuple):
@@ -58,6 +61,7 @@ class Spot(NamedTuple):
     claim: Claim
 
 
+@lru_cache(maxsize=MAX_NOTED)
 def whole_room(resources: NodeResources) -> Room:
     """Return the room of a node with nothing on it."""
     max_hosts = resources.max_hosts
@@ -129,6 +133,17 @@ def fit(room: Room, context: ContextRecord) -> Spot | None:
     Of the devices that fit, the smallest are used, so that larger ones stay free for larger
     contexts, and of those the emptiest, so that no device idles while another one is shared.
     """
+    spots = context.memory.spots
+    try:
+        return spots[room]
+    except KeyError:
+        if len(spots) >= MAX_NOTED:
+            spots.clear()
+        spot = spots[room] = _fit(room, context)
+        return spot
+
+
+def _fit(room: Room, context: ContextRecord) -> Spot | None:
     if room.num_hosts < 1:
         return None
     for variant, positions in ways_on(room, context.ways):
@@ -200,6 +215,7 @@ def returned(room: Room, claim: Claim, positions: tuple[int, ...]) -> Room:
     return _changed(room, claim, positions, sign=1)
 
 
+@lru_cache(maxsize=MAX_NOTED)
 def _changed(room: Room, claim: Claim, positions: tuple[int, ...], *, sign: int) -> Room:
     """Nobody claims more than there is: what was measured on a larger node may be more."""
     devices = tuple(

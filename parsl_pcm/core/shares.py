@@ -127,26 +127,27 @@ class Gift:
 
     def is_right(self, now: float) -> bool:
         """Whether the hosts shall leave."""
+        wait_s = self.wait_s
         if self.newcomer.num_hosts == 0:
-            return self._is_turn(now) or self._is_first_share(now)
-        if self.wait_s == 0:
+            return self._is_turn(wait_s, now) or self._is_first_share(wait_s, now)
+        if wait_s == 0:
             return self._pays()
-        return self.wait_s == self.quantum_s and self._is_balance()
+        return wait_s == self.quantum_s and self._is_balance()
 
-    def _is_turn(self, now: float) -> bool:
+    def _is_turn(self, wait_s: float, now: float) -> bool:
         """Whether the newcomer, which has no host, has waited, and these have served, enough."""
-        served_s = min(self.wait_s, self.quantum_s)
+        served_s = min(wait_s, self.quantum_s)
         waiting_since = self.newcomer.waiting_since
         return (
             waiting_since is not None
-            and now - waiting_since >= self.wait_s
-            and may_come_back(self.newcomer, max(self.wait_s, self.quantum_s), now)
+            and now - waiting_since >= wait_s
+            and may_come_back(self.newcomer, max(wait_s, self.quantum_s), now)
             and all(_has_served(host, served_s, now) for host in self.hosts)
         )
 
-    def _is_first_share(self, now: float) -> bool:
+    def _is_first_share(self, wait_s: float, now: float) -> bool:
         """Whether the newcomer, which has no host, is one of those among whom hosts are shared."""
-        if self.wait_s > self.quantum_s or not self._leaves_some():
+        if wait_s > self.quantum_s or not self._leaves_some():
             return False
         has_much = self.newcomer.num_open_items / host_rate(self.newcomer) >= self.quantum_s
         return has_much or may_come_back(self.newcomer, self.quantum_s, now)

@@ -23,7 +23,7 @@ from parsl_pcm.simulator.campaign import simulate
 from parsl_pcm.simulator.engine.pool import VirtualPool
 from parsl_pcm.simulator.scenario import Churn, ContextModel, Pool, Scenario, Site, Work
 from parsl_pcm.simulator.site.availability import lives
-from tests.unit.test_simulator_site import Run
+from tests.simulated.test_simulator_site import Run
 
 SEEDS = range(10)
 GPUS = ["A10", "Tesla T4", "NVIDIA H100 80GB HBM3"]

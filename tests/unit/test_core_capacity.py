@@ -196,7 +196,6 @@ def test_victims_are_the_first_of_one_node_that_make_room_and_no_more() -> None:
     assert set(cluster.capacity.find_victims(hosts, gang)) == set(on_m0)
     assert cluster.capacity.find_victims(reversed(on_m0), small) == [on_m0[-1]]
     assert cluster.capacity.find_victims(on_m0[:1], gang) == []
-    assert cluster.capacity.find_victims(hosts, gang, lambda m: m.manager_id == "m1") == []
 
 
 def test_sleeping_host_fits_back_when_its_own_devices_have_room() -> None:
@@ -246,6 +245,16 @@ def test_claims_that_are_returned_leave_the_room_as_it_was() -> None:
         assert place is not None
         spot = place.claim, place.device_positions
         assert returned(taken(room, *spot), *spot) == room
+
+
+def test_host_fits_no_more_where_more_memory_was_measured_than_there_is() -> None:
+    what = context(gpu(10))
+    whole = whole_room(node("A100"))
+    room = taken(whole, fit(whole, context(gpu(20))).claim, (0,))
+    assert fit(room, what) is not None
+    what.memory.add(0, ["A100"], Held(gpu_memory_bytes=30 * GB))
+    assert fit(room, what) is None
+    assert fit(whole, what).claim.gpu_memory_bytes >= 30 * GB
 
 
 def test_what_a_node_could_hold_does_not_depend_on_what_it_holds() -> None:

@@ -14,7 +14,6 @@ from parsl_pcm.core.records import ContextRecord, PieceRecord, TaskRecord
 from parsl_pcm.types import BlockId, ContextKey, HostId, LeaseId, ManagerId, Requirements, TaskId
 from tests.core_words import new_pool, ready, submit, take_back
 from tests.fakes import GB, FakePool, cpu_node, gpu_node
-from tests.simulated.test_core_random import RandomRun
 
 
 def demands(pool: FakePool) -> list[tuple[str, int, int, int]]:
@@ -214,17 +213,6 @@ def test_block_of_several_nodes_is_one_and_as_idle_as_its_last_node() -> None:
     )
     pool.now = 10.0
     assert uses(pool) == [use(managers=2, idle_s=6.0), use("1", idle_s=6.0)]
-
-
-def test_demand_is_told_at_any_moment_of_a_run() -> None:
-    run = RandomRun(7)
-    for _ in range(40):
-        run.run(10)
-        told = {name: row for name, *row in demands(run.pool)}
-        for context in run.pool.scheduler.cluster.contexts.values():
-            if run.pool.policy.wants_another_host(context, run.pool.now):
-                assert told[context.name][0] > context.num_hosts
-        assert sum(u.num_leases for u in uses(run.pool)) == len(run.pool.scheduler.cluster.leases)
 
 
 # --- mapped work ----------------------------------------------------------------------------------

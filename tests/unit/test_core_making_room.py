@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from random import Random
+
 import pytest
 
+from parsl_pcm.core.making_room import RoomMaker
+from parsl_pcm.core.policy import DefaultPolicy
+from parsl_pcm.core.records import ContextRecord, HostRecord
 from parsl_pcm.core.shares import QUANTUM_LOADS
 from parsl_pcm.simulator.engine.parts import GB, Model, Node, Way, each, gpu_model, gpus
 from parsl_pcm.simulator.engine.pool import VirtualPool
-from parsl_pcm.types import Requirements
+from parsl_pcm.types import ContextKey, Requirements
+from tests.core_words import finished, ready, submit
+from tests.fakes import FakePool, gpu_node
 
 LOAD_S = 10.0
 QUANTUM_S = QUANTUM_LOADS * 2 * LOAD_S
@@ -107,3 +115,42 @@ def test_context_that_gains_most_from_the_fast_devices_gets_them() -> None:
     on_fast = sum(busy_s for name, is_fast, busy_s in kinds if name == "far" and is_fast)
     assert on_fast >= 350
     assert pool.ended_at < 320  # 411 s if each has one device of both kinds
+
+
+# --- on which nodes -------------------------------------------------------------------------------
+
+
+class Generous(DefaultPolicy):
+    """Gives every host to whoever asks."""
+
+    def may_evict(self, host: HostRecord, newcomer: ContextRecord, now: float) -> bool:
+        return True
+
+    def may_reclaim(self, hosts: Sequence[HostRecord], newcomer: ContextRecord, now: float) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("is_idle", [True, False])
+@pytest.mark.parametrize(("accepted", "victims"), [("m0", [1]), ("m1", [2]), ("m2", [])])
+def test_room_is_made_only_where_the_newcomer_may_go(
+    is_idle: bool, accepted: str, victims: list[int]
+) -> None:
+    pool = FakePool(Random(0))
+    for name in "ab":
+        pool.declare(name, Requirements(cores=1.0, gpus=1))
+    for number in (1, 2):
+        pool.register(gpu_node(16))
+        submit(pool, "a")
+        ready(pool, number)
+    for lease in (1, 2) if is_idle else ():
+        finished(pool, lease)
+    cluster = pool.scheduler.cluster
+    rooms, newcomer = RoomMaker(cluster, Generous()), cluster.contexts[ContextKey("b")]
+
+    def accepts(manager: object) -> bool:
+        return manager is cluster.managers.get(accepted)
+
+    found = rooms.idle_victims(newcomer, None, accepts)
+    assert [host.host_id for host in found] == (victims if is_idle else [])
+    found = found or rooms.busy_victims(newcomer, accepts)
+    assert [host.host_id for host in found] == victims

@@ -23,12 +23,13 @@ PATIENCE_S = 60.0
 def test_a_source_without_end_waits_for_whoever_takes_results(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(window, "MAX_ITEMS", 5000)
+    monkeypatch.setattr(window, "MAX_ITEMS", 500)
+    monkeypatch.setattr(feed, "SEGMENT_ITEMS", 300)
     run = run_map(itertools.count(), str)
     wait_until(run, lambda: run._state.is_held_up)
     assert "somebody who takes" in run.progress().waiting_for
     num_fed = run.progress().num_fed
-    assert num_fed < 5000 + feed.SEGMENT_ITEMS + feed.FRAME_ITEMS
+    assert num_fed < 500 + feed.SEGMENT_ITEMS + feed.FRAME_ITEMS
     taken = list(itertools.islice(run, 3 * num_fed))
     assert taken == [str(n) for n in range(3 * num_fed)]
     run.cancel()
@@ -38,6 +39,7 @@ def test_a_standstill_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(window, "MAX_ITEMS", 100)
+    monkeypatch.setattr(feed, "SEGMENT_ITEMS", 300)
     monkeypatch.setattr(feed, "STANDSTILL_S", 0.001)
     is_logged = threading.Event()
     monkeypatch.setattr(feed.logger, "warning", lambda *_: is_logged.set())
@@ -84,8 +86,8 @@ def test_every_item_has_its_result_once_in_whatever_order_they_come(
     seed: int, ordered: bool, is_slow: bool
 ) -> None:
     chance = random.Random(seed)
-    num_items = 500
-    bad = set(chance.sample(range(num_items), 20))
+    num_items = 250
+    bad = set(chance.sample(range(num_items), 10))
     items: Any = ["x" * 3000 + str(n) for n in range(num_items)]
     source = iter(items) if is_slow else items
     run, link = manual_map(source, ordered=ordered, on_error="return")

@@ -53,9 +53,9 @@ def given_until_error(run: MapRun) -> tuple[list[Any], BaseException]:
 
 
 def test_result_is_the_list_in_order() -> None:
-    run = run_map(range(5000), double)
-    assert run.result(PATIENCE_S) == [2 * n for n in range(5000)]
-    assert run.result() == [2 * n for n in range(5000)]
+    run = run_map(range(2500), double)
+    assert run.result(PATIENCE_S) == [2 * n for n in range(2500)]
+    assert run.result() == [2 * n for n in range(2500)]
     assert run.done()
 
 
@@ -168,8 +168,8 @@ def test_the_end_of_the_map_is_the_end_of_the_executors_task() -> None:
 
 
 def test_generator_of_unknown_length() -> None:
-    run = run_map((n for n in range(3000)), double)
-    assert list(run) == [2 * n for n in range(3000)]
+    run = run_map((n for n in range(1500)), double)
+    assert list(run) == [2 * n for n in range(1500)]
 
 
 def test_what_a_slow_generator_gave_does_not_wait_for_the_next_item() -> None:

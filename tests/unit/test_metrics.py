@@ -3,8 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
-import pytest
-
 from parsl_pcm.core import actions, events
 from parsl_pcm.core.actions import Action
 from parsl_pcm.eventlog import EventLog, LogHeader, LogRecord
@@ -34,7 +32,6 @@ from tests.core_words import (
     take_back,
 )
 from tests.fakes import FakePool, WholePiecePolicy, cpu_node
-from tests.simulated.test_core_random import NODES, RandomRun, SlowHostsRun
 from tests.unit.test_core_racing import racing_pool
 
 
@@ -312,33 +309,6 @@ def test_pieces_that_come_to_a_warm_host_are_hits() -> None:
     finished(pool, 1)
     loads = metrics_of(pool).contexts[ContextKey("c")]
     assert (loads.num_pieces, loads.num_hits) == (2, 1), "the first one came with the load"
-
-
-@pytest.mark.parametrize("kind", [RandomRun, SlowHostsRun])
-@pytest.mark.parametrize("seed", range(2))
-def test_numbers_agree_with_the_pool_and_nothing_is_kept_of_what_is_over(
-    kind: type[RandomRun | SlowHostsRun], seed: int
-) -> None:
-    run = kind(seed)
-    run.run(100)
-    for node in NODES:
-        run.pool.register(node)
-    run.pool.finish()
-    pool, metrics = run.pool, metrics_of(run.pool)
-    ended = list(pool.ended.values())
-    assert metrics.num_submitted == len(ended)
-    assert metrics.num_finished == ended.count("finished")
-    assert metrics.num_cancelled == ended.count("cancelled")
-    assert metrics.num_failed == len(ended) - metrics.num_finished - metrics.num_cancelled
-    assert metrics.num_items_delivered == sum(map(len, pool.delivered.values()))
-    assert metrics.num_items_failed == sum(map(len, pool.failed_items.values()))
-    assert metrics.num_races == len(pool.raced) / 2
-    cluster = pool.scheduler.cluster
-    assert metrics._leases.keys() == cluster.leases.keys()
-    assert metrics._hosts.keys() <= cluster.hosts.keys()
-    assert metrics._managers.keys() <= cluster.managers.keys()
-    assert not metrics._open_tasks
-    assert not metrics._lost_starts
 
 
 def test_log_gives_the_same_numbers(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def test_broken_answers_raise_nothing_but_look_errors() -> None:
         QUEUE_TEXT: lambda text: [job(*found) for found in jobs_of_text(text)],
     }
     num_refused = 0
-    for seed in range(80):
+    for seed in range(50):
         chance = random.Random(seed)
         for whole, read in readers.items():
             start = chance.randrange(len(whole))

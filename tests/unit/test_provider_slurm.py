@@ -409,7 +409,7 @@ def broken(text: str, seed: int) -> str:
 def test_broken_answers_raise_nothing_but_look_errors(name: str) -> None:
     whole = real(name)
     num_refused = 0
-    for seed in range(100):
+    for seed in range(50):
         try:
             READERS[name](broken(whole, seed))
         except LookError:

@@ -115,10 +115,10 @@ def test_fitted_trace_takes_another_course_for_each_seed() -> None:
 
 @pytest.mark.parametrize("life_cv", [0.0, 0.5, 1.0, 2.0])
 def test_churn_is_as_it_will_be_from_the_beginning(life_cv: float) -> None:
-    churn = Churn(count=4000, life_s=600.0, gap_s=200.0, life_cv=life_cv)
+    churn = Churn(count=1600, life_s=600.0, gap_s=200.0, life_cv=life_cv)
     found = lives_of(Pool(churn=churn), stop_s=3000.0)
     there = [num_there(found, t_s) for t_s in (0.0, 100.0, 700.0, 2900.0)]
-    assert there == pytest.approx([3000] * 4, rel=0.04)
+    assert there == pytest.approx([1200] * 4, rel=0.04)
     later = [life.until_s - life.from_s for life in found if 0.0 < life.from_s < 500.0]
     assert all(span > 0 for span in later)
 

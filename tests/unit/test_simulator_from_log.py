@@ -21,7 +21,6 @@ from parsl_pcm.simulator.scenarios.what_if import change
 from parsl_pcm.types import HostId, LeaseId, Requirements
 from tests.core_words import hold, lose, new_pool, ready, submit, submit_map, take_back
 from tests.fakes import FakePool, WholePiecePolicy, cpu_node
-from tests.small_campaigns import small_scenario
 
 HEADER = LogHeader(
     label="gpus",
@@ -247,30 +246,6 @@ def test_log_of_another_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "events.jsonl").write_bytes(b'{"format_version": 99, "pcm_version": "9.9"}\n')
     with pytest.raises(EventLogError, match=r"of format 99, written by parsl_pcm 9\.9"):
         scenario_from_log(tmp_path)
-
-
-# --- from simulated runs ----------------------------------------------------------------------
-
-
-def test_simulated_run_is_found_again_in_its_log(tmp_path: Path) -> None:
-    scenario = small_scenario(
-        context={"item_s": 2.0, "item_cv": 0.5, "load_s": 30.0},
-        work={"items": 3000},
-        pool={"gpu": "A10", "steps": [[0, 4], [600, 2], [900, 6]], "notice_s": 15.0},
-    )
-    path = tmp_path / "log.jsonl"
-    real = simulate(scenario, log=path)
-    found = scenario_from_log(path)
-    (context,), (work,), (nodes,) = found.contexts, found.work, found.pools
-    assert isinstance(context.item_s, dict)
-    assert context.item_s["A10"] == pytest.approx(2.0, rel=0.05)
-    assert context.item_s["default"] == pytest.approx(2.0, rel=0.05)
-    assert context.item_cv == pytest.approx(0.5, abs=0.1)
-    assert work.items == 3000
-    assert nodes.steps is not None
-    assert [number for _, number in nodes.steps][-1] == 6
-    assert nodes.notice_s == pytest.approx(15.0, abs=0.1)
-    assert simulate(found).makespan_s == pytest.approx(real.makespan_s, rel=0.1)
 
 
 # --- where it is ------------------------------------------------------------------------------

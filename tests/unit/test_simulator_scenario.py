@@ -12,7 +12,6 @@ import msgspec
 import pytest
 
 from parsl_pcm.simulator import scenario
-from parsl_pcm.simulator.campaign import simulate
 from parsl_pcm.simulator.scenarios import shape
 from parsl_pcm.simulator.scenarios.reading import ScenarioError, read_scenario
 from parsl_pcm.simulator.site.trace import shipped_traces
@@ -59,12 +58,6 @@ def test_page_has_every_key_with_its_default_and_range(heading: str) -> None:
         for field in msgspec.structs.fields(kind)
     ]
     assert rows_of(heading) == wanted
-
-
-def test_example_of_the_page_runs(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text(EXAMPLE)
-    outcome = simulate(read_scenario(tmp_path / "mine.toml"))
-    assert outcome.num_delivered == outcome.num_items == 10_000
 
 
 def test_errors_of_the_page_are_told(tmp_path: Path) -> None:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import os
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from parsl.config import Config
-from parsl.providers import LocalProvider, SlurmProvider
+from parsl.providers import LocalProvider
+from parsl.providers.cluster_provider import ClusterProvider
 
 from parsl_pcm import PCMExecutor
 from parsl_pcm.provider import Flavour, OpportunisticProvider
-from parsl_pcm.sites import SiteError, all_sites, find_site, load_config
+from parsl_pcm.sites import SiteError, all_sites, load_config
 
 REQUIRED: dict[str, dict[str, Any]] = {
     "local": {},
@@ -34,7 +35,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "perlmutter": {"account": "acct"},
     "polaris": {"account": "acct"},
 }
-SITES = [site.name for site in all_sites()]
+SITES = {site.name: site for site in all_sites()}
 CLUSTERS = [name for name in SITES if name != "local"]
 NEEDS_ARGUMENTS = [name for name, arguments in REQUIRED.items() if arguments]
 
@@ -53,39 +54,37 @@ def provider_of(name: str, **more: Any) -> OpportunisticProvider:
     return provider
 
 
+ANSWERS = {
+    "sacct": (1, ""),  # each SlurmProvider asks, when it is made, whether there is accounting
+    "sbatch": (0, "Submitted batch job 1"),
+    "qsub": (0, "1.server"),
+    "condor_submit": (0, "1 job(s) submitted to cluster 1."),
+}
+
+
 @pytest.fixture(autouse=True)
-def _no_accounting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Answer for ``sacct``, which each SlurmProvider asks when it is made: a process for each."""
-    execute_wait = SlurmProvider.execute_wait
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Stand in for what a site's scheduler is called with, and return what was called."""
+    called: list[str] = []
 
-    def without_accounting(self: SlurmProvider, command: str, *rest: Any) -> Any:
-        return (1, "", "") if command == "sacct -X" else execute_wait(self, command, *rest)
+    def answer(self: ClusterProvider, command: str, *_: Any) -> tuple[int, str, str]:
+        called.append(command)
+        return (*ANSWERS[command.split()[0]], "")
 
-    monkeypatch.setattr(SlurmProvider, "execute_wait", without_accounting)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(ClusterProvider, "execute_wait", answer)
+    return called
 
 
 @pytest.fixture
-def submit(tmp_path: Path) -> Callable[..., str]:
-    """Let a flavour submit a job to a stand-in command; return the command line and the job."""
-    answers = {
-        "sbatch": "Submitted batch job 1",
-        "qsub": "1.server",
-        "condor_submit": "1 job(s) submitted to cluster 1.",
-    }
-    for command, answer in answers.items():
-        stand_in = tmp_path / command
-        stand_in.write_text(
-            "#!/bin/sh\nfor last; do :; done\n"
-            f'{{ echo "{command} $*"; cat "$last"; }} >"{tmp_path}/given"\necho "{answer}"\n'
-        )
-        stand_in.chmod(0o755)
+def submit(tmp_path: Path, commands: list[str]) -> Callable[..., str]:
+    """Let a flavour submit a job; return the command line and the job."""
 
     def submitted(flavour: Flavour, num_gpus: int | None = None) -> str:
         provider = flavour.block_provider(num_gpus or flavour.gpus_per_block)
         provider.script_dir = str(tmp_path)
         provider.submit("true", tasks_per_node=1)
-        return (tmp_path / "given").read_text()
+        *_, script = shlex.split(commands[-1])
+        return f"{commands[-1]}\n{Path(script).read_text()}"
 
     return submitted
 
@@ -131,21 +130,21 @@ def test_local_is_one_block_of_this_machine() -> None:
 
 @pytest.mark.parametrize("name", SITES)
 def test_title_and_scheduler_are_told(name: str) -> None:
-    site = find_site(name)
+    site = SITES[name]
     assert 20 < len(site.title) < 100
     assert site.scheduler in {"none", "Slurm", "PBS", "HTCondor"}
 
 
 @pytest.mark.parametrize("name", [name for name in CLUSTERS if not name.endswith("_generic")])
 def test_every_fact_has_a_source_and_a_date(name: str) -> None:
-    sources = find_site(name).sources
+    sources = SITES[name].sources
     assert all(re.search(r"read \d{4}-\d\d-\d\d$", source) for source in sources)
     assert any("https://" in source for source in sources)
 
 
 @pytest.mark.parametrize("name", SITES)
 def test_nothing_in_capitals_waits_to_be_replaced(name: str) -> None:
-    text = find_site(name).path.read_text()
+    text = SITES[name].path.read_text()
     assert not re.search(r"YOUR|CHANGE_?ME|TODO|XXX|<[a-z]+>", text)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -49,14 +47,6 @@ def test_sites_that_describe_no_machine_come_first() -> None:
     names = [site.name for site in all_sites()]
     assert names[:4] == ["htcondor_generic", "local", "pbs_generic", "slurm_generic"]
     assert len(names) > 8
-
-
-def test_sites_are_listed_without_parsl() -> None:
-    code = "import sys, parsl_pcm.sites as s; s.all_sites(); print('parsl' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
-    )
-    assert done.stdout == "False\n"
 
 
 def test_name_is_found_however_it_is_written() -> None:

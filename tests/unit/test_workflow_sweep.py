@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import pytest
+from fact_check import sweep as sweep_module
 from fact_check.claims import LABELS
 from fact_check.models import find_model
 from fact_check.prompts import make_prompt
@@ -39,6 +40,11 @@ def ended(num_done=5, error=None, **counts):
     else:
         run.future.set_exception(error)
     return run
+
+
+@pytest.fixture(autouse=True)
+def _look_again_at_once(monkeypatch):
+    monkeypatch.setattr(sweep_module, "_REFRESH_S", 0.001)
 
 
 @pytest.fixture

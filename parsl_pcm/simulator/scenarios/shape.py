@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import enum
+import functools
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -40,16 +41,26 @@ def _in_table(kind: type[Struct], data: object, where: str) -> Iterator[str]:
     if not isinstance(data, Mapping):
         yield f"{name} is {_show(data)}, but must be a table of keys and values"
         return
-    hints = get_type_hints(kind, include_extras=True)
+    hints = _hints_of(kind)
     for key in data:
         if key not in hints:
             yield f"{name} has the key {key!r}, which is unknown; {_near(str(key), list(hints))}"
-    for field in msgspec.structs.fields(kind):
+    for field in _fields_of(kind):
         if field.name in data:
             place = f"{where}.{field.name}" if where else field.name
             yield from _in_value(hints[field.name], data[field.name], place)
         elif field.required:
             yield f"{name} lacks {field.name}; add it: {describe(hints[field.name])}"
+
+
+@functools.cache
+def _hints_of(kind: type[Struct]) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+@functools.cache
+def _fields_of(kind: type[Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(kind)
 
 
 def _in_value(kind: Any, value: object, where: str) -> Iterator[str]:
