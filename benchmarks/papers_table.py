@@ -63,7 +63,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="The papers' table.")
-    parser.add_argument("--only", choices=PARTS, action="append", help="these parts alone")
+    parser.add_argument("--only", choices=PARTS, nargs="+", help="these parts alone")
     parser.add_argument("--reps", type=int, default=3, help="seeds for each run (default 3)")
     parser.add_argument("--traces", type=Path, help="a folder with curves and spot traces")
     parser.add_argument("--scale", action="store_true", help="also 10,000 GPUs for a day: minutes")
