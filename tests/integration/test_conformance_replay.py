@@ -10,10 +10,13 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
+import pytest
 from parsl import python_app
 
 from parsl_pcm import PCMExecutor, context, pcm_map
@@ -26,6 +29,14 @@ WALLTIME_S = 8
 """A node with nothing to do leaves 5 s before its end."""
 LONG_S = 600.0
 """Longer than any test lasts."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def functions_travel_by_value() -> Iterator[None]:
+    """Hosts cannot import this module."""
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
 @context
