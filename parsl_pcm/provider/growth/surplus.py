@@ -33,7 +33,6 @@ class Why(enum.Enum):
     USELESS = "idle though work waits that it should be able to do"
     REPLACED = "waits to be started again, and another was asked for meanwhile"
     EMPTY = "runs without a manager"
-    IN_THE_WAY = "waits, while a GPU is idle for another block that max_blocks forbids"
 
 
 class Idleness:

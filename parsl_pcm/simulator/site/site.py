@@ -38,8 +38,8 @@ KILL_WAIT_S = 30.0
 """From the cancelling of a job to its end at the latest (Slurm's KillWait, by default)."""
 BLOCKS_PER_S = 200
 """With more blocks than so many, looks are rarer than live: between two, at least a second goes by
-for each so many. A look takes some 20 us for each block (measured with 1,000 and 10,000), so that
-looks take 4 ms of each second of virtual time at most, however many blocks there are."""
+for each so many. A look takes 16 to 25 us for each block (measured with 1,000 to 10,000), so that
+looks take some 5 ms of each second of virtual time, however many blocks there are."""
 
 
 class VirtualSite:
